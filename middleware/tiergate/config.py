@@ -1,0 +1,184 @@
+"""The configuration as a value: frozen structs, their defaults, and the reason of every limit.
+
+Durations are seconds, sizes bytes. Files, environment and `${VAR}` are read in `loading`, what one
+setting demands of another is checked in `crosscheck`. A part of CONTRACT that has not landed has no
+field here, so that it is refused by name.
+"""
+
+from typing import Annotated, Final, Literal
+
+from msgspec import Meta, Struct, field
+
+from tiergate.tiers import Tier
+
+_DAY: Final = 86_400  # of seconds: more is a slip of the unit, and timers do not take infinity
+
+Seconds = Annotated[float, Meta(ge=0, le=_DAY)]
+PositiveSeconds = Annotated[float, Meta(gt=0, le=_DAY)]
+Count = Annotated[int, Meta(ge=0)]
+PositiveCount = Annotated[int, Meta(ge=1)]
+Price = Annotated[float, Meta(ge=0, le=1_000_000)]  # a dollar a token
+Cost = Annotated[float, Meta(ge=0, le=10)]
+
+
+class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration file."""
+
+
+class Routing(Table, frozen=True):
+    """Which requests are ours, and what a request without a tier means."""
+
+    paths: tuple[str, ...] = ("/v1/chat/completions",)
+    default_tier: Tier = "simple"
+    unknown_model: Literal["reject", "default", "pass"] = "reject"
+    aliases: dict[str, Tier] = field(default_factory=dict)
+
+
+class RetryTimes(Table, frozen=True):
+    """The two times of delivery, where a tier needs its own; None takes those of `[retry]`."""
+
+    attempt_timeout_seconds: Seconds | None = None
+    deadline_seconds: PositiveSeconds | None = None
+
+
+class Retry(Table, frozen=True):
+    """How hard one request tries. 30 s, two retries and one fallback are the seeds' numbers."""
+
+    retries: Count = 2
+    backoff_seconds: Seconds = 1.0
+    jitter: Annotated[float, Meta(ge=0, le=1)] = 0.2
+    fallbacks: Count = 1
+    attempt_timeout_seconds: Seconds = 0
+    """0: half of the deadline, so that a silent first candidate leaves a second its turn."""
+    deadline_seconds: PositiveSeconds = 30
+    max_retry_after_seconds: Seconds = 2
+    """A provider that asks for more is left: a caller waits no longer for one candidate."""
+    budget_ratio: Annotated[float, Meta(ge=0)] = 0.2
+    """Retries per request; without a bound, an outage multiplies its own load by three."""
+    budget_window_seconds: PositiveSeconds = 10
+    budget_minimum: Count = 10
+    """So that a quiet process may retry at all."""
+    tiers: dict[Tier, RetryTimes] = field(default_factory=dict)
+
+    def deadline(self, tier: Tier) -> float:
+        own = self.tiers.get(tier)
+        return (own and own.deadline_seconds) or self.deadline_seconds
+
+    def attempt_timeout(self, tier: Tier) -> float:
+        """Seconds; half of the deadline where the setting is 0."""
+        own = self.tiers.get(tier)
+        chosen = own.attempt_timeout_seconds if own else None
+        return (self.attempt_timeout_seconds if chosen is None else chosen) or self.deadline(
+            tier
+        ) / 2
+
+
+class StreamTimes(Table, frozen=True):
+    """The two times of a stream, where a tier needs its own; None takes those of `[streaming]`."""
+
+    first_token_timeout_seconds: PositiveSeconds | None = None
+    idle_timeout_seconds: PositiveSeconds | None = None
+
+
+class Streaming(Table, frozen=True):
+    """How long a stream may be silent, and how large one event may be."""
+
+    failover: Literal["off"] = "off"
+    first_token_timeout_seconds: PositiveSeconds = 10
+    idle_timeout_seconds: PositiveSeconds = 20
+    max_event_bytes: PositiveCount = 1_048_576
+    """Chunks are a few hundred bytes; 1 MiB leaves room for an image in one delta."""
+    summary: bool = False
+    tiers: dict[Tier, StreamTimes] = field(default_factory=dict)
+
+    def first_token_timeout(self, tier: Tier) -> float:
+        own = self.tiers.get(tier)
+        return (own and own.first_token_timeout_seconds) or self.first_token_timeout_seconds
+
+    def idle_timeout(self, tier: Tier) -> float:
+        own = self.tiers.get(tier)
+        return (own and own.idle_timeout_seconds) or self.idle_timeout_seconds
+
+
+class Limits(Table, frozen=True):
+    """What one request may take."""
+
+    max_body_bytes: PositiveCount = 10_485_760
+    """A long context is under 2 MiB; images in base64 fit too."""
+    body_timeout_seconds: PositiveSeconds = 30
+    max_response_bytes: PositiveCount = 67_108_864
+    send_timeout_seconds: PositiveSeconds = 30
+    """A client that reads nothing for so long holds a provider's connection for nobody."""
+
+
+class Provider(Table, frozen=True):
+    """A named base URL with credentials. The name of a well-known provider fills the first two."""
+
+    base_url: str = ""
+    api_key_env: str = ""
+    api_key_file: str = ""
+    credentials: Literal["own", "client"] = "own"
+    forward_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    headers: dict[str, str] = field(default_factory=dict)
+    max_connections: PositiveCount = 1000
+    acquire_timeout_seconds: Seconds = 1
+    connect_timeout_seconds: PositiveSeconds = 3
+    keepalive_seconds: Seconds | None = None
+    """None: 4 for http (Python model servers close after 5), 30 for https."""
+    stream_usage: bool = True
+
+    @property
+    def keepalive(self) -> float:
+        if self.keepalive_seconds is not None:
+            return self.keepalive_seconds
+        return 30 if self.base_url.startswith("https:") else 4
+
+
+class TierEntry(Table, frozen=True):
+    """One candidate of a tier. A `relative_cost` of 0 counts as 1 (the seeds' rule)."""
+
+    provider: str
+    model: Annotated[str, Meta(min_length=1)]
+    relative_cost: Cost = 1
+    input_price_per_million: Price | None = None
+    output_price_per_million: Price | None = None
+    cached_input_price_per_million: Price | None = None
+
+
+class TierConfig(Table, frozen=True):
+    """Where the tiers come from."""
+
+    source: Literal["inline"] = "inline"
+
+
+class Cache(Table, frozen=True):
+    """Where a fetched tier configuration is kept."""
+
+    url: Literal["memory://"] = "memory://"
+    key_prefix: str = "sentinel:"
+
+
+class Headers(Table, frozen=True):
+    """What clients see of our headers; `client_retries` lets official clients retry."""
+
+    expose: tuple[str, ...] = ("*",)
+    client_retries: bool = False
+
+
+class Config(Table, frozen=True):
+    """Everything the library is told. Make one, or let `load_config` read it."""
+
+    routing: Routing = Routing()
+    retry: Retry = Retry()
+    streaming: Streaming = Streaming()
+    limits: Limits = Limits()
+    providers: dict[str, Provider] = field(default_factory=dict)
+    tiers: dict[Tier, tuple[TierEntry, ...]] = field(default_factory=dict)
+    tier_config: TierConfig = TierConfig()
+    cache: Cache = Cache()
+    headers: Headers = Headers()
+
+
+FOREIGN_TABLES: Final = frozenset({"server", "logging"})
+"""The sidecar's own tables: one file serves both homes, so the library passes them by."""

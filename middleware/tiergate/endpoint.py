@@ -1,0 +1,90 @@
+"""A provider, compiled: where its requests go and what headers they carry.
+
+Made once for each configuration, of settings that `crosscheck` has passed; header hygiene lives
+here and nowhere else. Sending is `transport`'s.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+from msgspec import Struct
+
+from tiergate.config import Provider
+from tiergate.request_headers import CLIENT_CREDENTIALS, PASSED_ON, RequestHeaders
+
+USER_AGENT: Final = "tiergate"
+
+_ALWAYS_EXPOSED: Final = (b"content-type", b"content-encoding", b"retry-after", b"x-request-id")
+_EXPOSED_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
+
+
+class Endpoint(Struct, frozen=True):
+    """The chat endpoint of one provider.
+
+    `fixed` goes with every request, `passed` names what of the client's headers may, `exposed` what
+    of the provider's answer may go back. `own_credential` says whose key a 401 speaks of.
+    """
+
+    name: str
+    url: str
+    settings: Provider
+    fixed: tuple[tuple[str, str], ...]
+    passed: frozenset[bytes]
+    exposed: frozenset[bytes]
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.name} {self.url}>"  # never the key
+
+    @property
+    def own_credential(self) -> bool:
+        return self.settings.credentials == "own"
+
+    def request_headers(self, headers: RequestHeaders, key: str) -> list[tuple[str, str]]:
+        """The headers of one attempt; `key` identifies the request on every one of them."""
+        pairs = [*self.fixed, *headers.named(self.passed), ("idempotency-key", key)]
+        if not any(name == "content-type" for name, _ in pairs):
+            pairs.append(("content-type", "application/json"))
+        return pairs
+
+    def answer_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, bytes]]:
+        """What the client may see of a provider's: nothing that speaks for the host's domain."""
+        return [
+            (name, value)
+            for name, value in ((name.lower(), value) for name, value in headers)
+            if name in self.exposed or name.startswith(_EXPOSED_PREFIXES)
+        ]
+
+
+def compile_endpoints(
+    providers: Mapping[str, Provider], keys: Mapping[str, str | None]
+) -> dict[str, Endpoint]:
+    """The endpoint of every provider; `keys` holds the API keys read for them."""
+    return {name: _endpoint(name, each, keys.get(name)) for name, each in providers.items()}
+
+
+def _endpoint(name: str, provider: Provider, key: str | None) -> Endpoint:
+    passed = PASSED_ON | {header.lower().encode() for header in provider.forward_headers}
+    fixed = {"accept-encoding": "identity"}
+    if b"user-agent" not in passed:
+        fixed["user-agent"] = USER_AGENT
+    if key is not None:
+        fixed["authorization"] = f"Bearer {key}"
+    fixed.update((header.lower(), value) for header, value in provider.headers.items())
+    if provider.credentials == "client":
+        passed |= CLIENT_CREDENTIALS
+    return Endpoint(
+        name=name,
+        url=_chat_url(provider.base_url),
+        settings=provider,
+        fixed=tuple(fixed.items()),
+        passed=passed - {header.encode() for header in fixed},
+        exposed=frozenset(_ALWAYS_EXPOSED)
+        | {header.lower().encode() for header in provider.expose_headers},
+    )
+
+
+def _chat_url(base_url: str) -> str:
+    """`/chat/completions` below the base; a query (Azure's `api-version`) stays behind it."""
+    scheme, host, path, query, _ = urlsplit(base_url)
+    return urlunsplit((scheme, host, f"{path.rstrip('/')}/chat/completions", query, ""))

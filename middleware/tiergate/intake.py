@@ -1,0 +1,73 @@
+"""A request's body on its way in: read within limits, or discarded so that a refusal is heard."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Final
+
+from tiergate.errors import ClientGone, RequestTimeout, RequestTooLarge
+from tiergate.request_headers import Pairs
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+DISCARD_SECONDS: Final = 1.0
+"""How long the rest of a refused body is read: else the client sees a reset, not the answer."""
+
+
+async def pieces(receive: "Receive") -> AsyncIterator[bytes]:
+    """The body as ASGI brings it; raises `ClientGone` for a client that leaves before its end."""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client left before its request was complete")
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
+
+
+async def read_body(
+    body: AsyncIterator[bytes], pairs: Pairs, *, max_bytes: int, timeout_seconds: float
+) -> bytes:
+    """The whole body; raises `RequestTooLarge`, `RequestTimeout` or `ClientGone`.
+
+    Never holds more than `max_bytes` and one piece; a body that announces more is not begun.
+    """
+    announced = _announced(pairs)
+    if announced is not None and announced > max_bytes:
+        raise _too_large(max_bytes)
+    held, size = [], 0
+    try:
+        async with asyncio.timeout(timeout_seconds):
+            async for piece in body:
+                size += len(piece)
+                if size > max_bytes:
+                    raise _too_large(max_bytes)
+                held.append(piece)
+    except TimeoutError:
+        raise RequestTimeout(
+            f"The body was not complete after {timeout_seconds:g} seconds."
+        ) from None
+    return held[0] if len(held) == 1 else b"".join(held)
+
+
+async def discard(receive: "Receive") -> None:
+    """Read and forget what still comes of a body, for a moment."""
+    try:
+        async with asyncio.timeout(DISCARD_SECONDS):
+            async for _ in pieces(receive):
+                pass
+    except (TimeoutError, ClientGone):
+        pass  # the answer has been sent: nobody waits for more
+
+
+def _announced(pairs: Pairs) -> int | None:
+    for name, value in pairs:
+        if name == b"content-length" and value.isdigit():
+            return int(
+                value[:20]
+            )  # 20 digits are more than any disk; int() of a million is an attack
+    return None
+
+
+def _too_large(max_bytes: int) -> RequestTooLarge:
+    return RequestTooLarge(f"The body is larger than {max_bytes} bytes.")

@@ -1,0 +1,185 @@
+"""A stream on its way to the client, after the commit point: it can only finish, or fail honestly.
+
+Whole events go on as soon as they are there; while the client does not take them, nothing is read
+from the provider. What an event means is `transcript`'s; nothing here retries.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from tiergate.errors import ClientGone
+from tiergate.exchange import Exchange
+from tiergate.faults import AttemptFailed
+from tiergate.sse import EventTooLarge
+from tiergate.transcript import Transcript, error_event
+from tiergate.transport import Answer
+from tiergate.watch import Watch
+
+DONE_PATIENCE_SECONDS: Final = 2.0
+"""A complete answer gets its `[DONE]` from us when the provider has not sent one for so long."""
+
+DRAIN_SECONDS: Final = 0.5
+"""For the last bytes of a finished body, so that the connection can be used again."""
+
+Write = Callable[[bytes], Awaitable[None]]
+
+
+class StreamLimits(Struct, frozen=True):
+    """Seconds. `first_token` counts from the start of the relay, the other two per wait."""
+
+    first_token: float
+    idle: float
+    send: float
+
+
+class Relay:
+    """One committed stream. `error_code` is set when it had to end with an error of ours.
+
+    `summary` makes the event that precedes `[DONE]` where one is wanted.
+    """
+
+    def __init__(
+        self,
+        answer: Answer,
+        first: bytes,
+        transcript: Transcript,
+        limits: StreamLimits,
+        exchange: Exchange,
+        summary: Callable[[], bytes] | None = None,
+    ) -> None:
+        self.error_code: str | None = None
+        self.transcript = transcript
+        self._answer = answer
+        self._first = first
+        self._limits = limits
+        self._exchange = exchange
+        self._summary = summary
+        self._sending = False
+        self._at_end = False
+        self._token_by = 0.0
+        self._done_by = 0.0
+
+    async def run(self, write: Write) -> None:
+        """Relay to the end; raises `ClientGone` for a client that stopped reading."""
+        try:
+            async with Watch() as watch:
+                await self._relay(write, watch)
+        except (TimeoutError, AttemptFailed, EventTooLarge) as error:
+            if self._sending:
+                raise ClientGone("the client has stopped reading") from None
+            self._note(error)
+        finally:
+            self._exchange.usage = self.transcript.usage
+            self._exchange.events_dropped = self.transcript.dropped
+        await self._end(write)
+
+    async def close(self) -> None:
+        """Let go of the provider; a finished body is read to its last byte, for a moment."""
+        try:
+            if self.transcript.ended and not self._at_end:
+                async with asyncio.timeout(DRAIN_SECONDS):
+                    while await self._answer.read():
+                        pass
+        except (TimeoutError, AttemptFailed):
+            pass  # all was said: this was for the connection's sake only
+        finally:
+            self._answer.close()
+
+    async def _relay(self, write: Write, watch: Watch) -> None:
+        transcript, read = self.transcript, self._answer.read
+        self._token_by = watch.time() + self._limits.first_token
+        watch.limit(self._limits.first_token)
+        piece = self._first
+        while piece:
+            events, comments = transcript.events, transcript.comments
+            out = transcript.feed(piece)
+            if out:
+                await self._send(write, out, watch)
+            if transcript.ended:
+                return
+            if transcript.events > events:
+                self._done_by = watch.time() + DONE_PATIENCE_SECONDS
+            if transcript.events > events or transcript.comments > comments:
+                watch.limit(self._patience(watch.time()))  # half an event is no sign of life
+            piece = await read()
+        self._at_end = True
+        out = transcript.finish()
+        if out:
+            await self._send(write, out, watch)
+
+    def _patience(self, now: float) -> float:
+        """Seconds that the provider may be silent from now."""
+        if self.transcript.complete:
+            return self._done_by - now
+        return self._limits.idle if self.transcript.has_token else self._token_by - now
+
+    async def _send(self, write: Write, out: bytes, watch: Watch) -> None:
+        began = watch.time()
+        self._sending = True
+        watch.limit(self._limits.send)
+        await write(out)
+        self._sending = False
+        spent = watch.time() - began  # the client's time is not the provider's silence
+        self._token_by += spent
+        self._done_by += spent
+
+    def _note(self, error: Exception) -> None:
+        if not self.transcript.complete:
+            stalled = isinstance(error, TimeoutError)
+            self.error_code = "stream_stalled" if stalled else "stream_interrupted"
+
+    async def _end(self, write: Write) -> None:
+        """The last events: `[DONE]` for a complete answer, an error for any other."""
+        last = self._last_events()
+        if last:
+            try:
+                async with asyncio.timeout(self._limits.send):
+                    await write(last)
+            except TimeoutError:
+                raise ClientGone("the client has stopped reading") from None
+
+    def _last_events(self) -> bytes:
+        transcript = self.transcript
+        if transcript.complete:
+            summary = self._summary() if self._summary else b""
+            return summary + transcript.done_event()
+        if transcript.has_error:
+            return b""  # the provider's own error was the last event
+        self.error_code = self.error_code or "stream_interrupted"
+        assert self._exchange.candidate is not None
+        provider = self._exchange.candidate.provider
+        return error_event(self.error_code, _MESSAGES[self.error_code], provider)
+
+
+_MESSAGES: Final = {
+    "stream_interrupted": "The provider's answer ended before it was complete.",
+    "stream_stalled": "The provider stopped sending before its answer was complete.",
+}
+
+
+def summary_event(exchange: Exchange, *, latency: float, created: float) -> bytes:
+    """The chunk of `streaming.summary`: no choices, and what delivery knows of the request.
+
+    `latency` is in seconds, `created` Unix time. A cost that is unknown is null.
+    """
+    assert exchange.candidate is not None
+    assert exchange.decision is not None
+    chunk = {
+        "id": exchange.id,
+        "object": "chat.completion.chunk",
+        "created": int(created),
+        "model": exchange.candidate.model,
+        "choices": [],
+        "arbstr": {
+            "cost_usd": None if exchange.cost is None else round(exchange.cost, 8),
+            "latency_ms": round(latency * 1000),
+            "tier": exchange.decision.tier,
+            "provider": exchange.candidate.provider,
+            "model": exchange.candidate.model,
+        },
+    }
+    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"

@@ -1,0 +1,145 @@
+"""Answering one request of ours over ASGI: read, hand over, send, and notice who leaves.
+
+`asgi` and `response` decide that a request is ours and end up here. Nothing here routes.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from tiergate.errors import Answerable, ClientGone, InternalError
+from tiergate.exchange import ANONYMOUS, Caller, Exchange
+from tiergate.gateway import Gateway, Reply
+from tiergate.intake import discard, pieces, read_body
+from tiergate.request_headers import check_encoding
+from tiergate.watch import Watch
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+Authorize = Callable[[Any], Awaitable[Caller]]
+"""Takes the ASGI scope; returns the `Caller` or raises `Refused`."""
+
+_log = logging.getLogger("tiergate")
+
+
+class Responder:
+    """One request of ours. `body` is what was read, for a host that is to have it after all."""
+
+    def __init__(self, gateway: Gateway, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        self.body = b""
+        self._gateway = gateway
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._exchange: Exchange = gateway.begin(scope["headers"])
+        self._listener: asyncio.Task[None] | None = None
+
+    async def run(
+        self, authorize: Authorize | None, body: AsyncIterator[bytes] | None = None
+    ) -> None:
+        """Answer; raises `NotOurs` when the configuration passes the request on."""
+        try:
+            reply = await self._admit(authorize, body)
+            if reply is None:
+                await self._serve()
+            else:
+                await self._send_refusal(reply)
+        except (ClientGone, OSError):
+            pass  # nobody is there to answer; some servers say so by an OSError of `send`
+
+    async def refuse(self, error: Answerable) -> None:
+        """Answer with an error when the whole body has been read."""
+        reply = self._gateway.refuse(self._exchange, error)
+        await self._start(reply)
+        await self._write(reply.body, more=False)
+
+    async def _admit(
+        self, authorize: Authorize | None, body: AsyncIterator[bytes] | None
+    ) -> Reply | None:
+        """Check who calls and read the body; a reply when the request ends here."""
+        limits = self._gateway.config.limits
+        try:
+            self._exchange.caller = await self._authorized(authorize)
+            check_encoding(self._exchange.pairs)
+            self.body = await read_body(
+                body or pieces(self._receive),
+                self._exchange.pairs,
+                max_bytes=limits.max_body_bytes,
+                timeout_seconds=limits.body_timeout_seconds,
+            )
+        except Answerable as error:
+            return self._gateway.refuse(self._exchange, error)
+        return None
+
+    async def _authorized(self, authorize: Authorize | None) -> Caller:
+        if authorize is None:
+            return ANONYMOUS
+        try:
+            caller = await authorize(self._scope)
+        except Answerable:
+            raise
+        except Exception:  # noqa: BLE001  # the host's code: its bug must not open the door
+            _log.exception("request %s: authorize failed", self._exchange.id)
+            raise InternalError("The caller could not be checked.") from None
+        if not isinstance(caller, Caller):
+            _log.error("request %s: authorize did not return a Caller", self._exchange.id)
+            raise InternalError("The caller could not be checked.")
+        return caller
+
+    async def _serve(self) -> None:
+        watch = Watch()
+        try:
+            async with watch:
+                self._listener = asyncio.create_task(self._listen(watch))
+                async with self._gateway.handle(self._exchange, self.body) as reply:
+                    await self._send_reply(reply, watch)
+        except TimeoutError:
+            raise ClientGone("the client left") from None
+        finally:
+            self._stop_listening()
+
+    async def _listen(self, watch: Watch) -> None:
+        """No server's `send` tells that the client has left; `receive` does."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect":
+            watch.end()
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.cancel()
+            self._listener = None
+
+    async def _send_reply(self, reply: Reply, watch: Watch) -> None:
+        await self._start(reply)
+        if reply.relay is not None:
+            await reply.relay.run(self._write)
+        # A server reports a finished response as a disconnect.
+        self._stop_listening()
+        watch.limit(self._gateway.config.limits.send_timeout_seconds)
+        await self._write(reply.body, more=False)
+        watch.limit(None)
+
+    async def _send_refusal(self, reply: Reply) -> None:
+        """The whole answer, then what still comes of the body, then the end of the connection.
+
+        A server that kept it would read the rest of the body, however much there is. HTTP/2 has no
+        such header, and ends one stream instead.
+        """
+        closing = self._scope.get("http_version", "").startswith("1")
+        await self._start(reply, [(b"connection", b"close")] if closing else [])
+        await self._write(reply.body)
+        await discard(self._receive)
+        await self._write(b"", more=False)
+
+    async def _start(self, reply: Reply, added: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        headers = [*reply.headers, *added]
+        if reply.relay is None:
+            headers.append((b"content-length", b"%d" % len(reply.body)))
+        await self._send(
+            {"type": "http.response.start", "status": reply.status, "headers": headers}
+        )
+
+    async def _write(self, data: bytes, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})

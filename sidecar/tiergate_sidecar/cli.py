@@ -1,0 +1,173 @@
+"""`tiergate`: the command line. What is wrong is said in one line, with exit code 1."""
+
+import asyncio
+import signal
+import time
+from collections.abc import Coroutine, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+import msgspec
+import uvloop
+
+from tiergate import (
+    Config,
+    ConfigError,
+    Document,
+    Gateway,
+    __version__,
+    read_document,
+    warnings_of,
+)
+from tiergate_sidecar.logs import configure_logging, hold_logs
+from tiergate_sidecar.mock import MockProviders
+from tiergate_sidecar.mock_faults import known_faults
+from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
+from tiergate_sidecar.server import serve as serve_forever
+from tiergate_sidecar.settings import Address, Settings, parse_address, settings_of
+
+DEFAULT_FILE = Path("tiergate.toml")
+
+_config_option = click.option(
+    "-c", "--config", "file", type=click.Path(path_type=Path), help="TOML, YAML or JSON."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="tiergate")
+def main() -> None:
+    """A tier-routed gateway to many model providers."""
+
+
+@main.command()
+@_config_option
+@click.option("--mock", is_flag=True, help="Built-in fake providers: no network, no key, no file.")
+@click.option("--listen", help="Address for clients, host:port.")
+@click.option("--admin", help="Address for operators; an empty one turns it off.")
+def serve(file: Path | None, mock: bool, listen: str | None, admin: str | None) -> None:
+    """Serve requests until SIGTERM."""
+    if mock and file:
+        raise click.UsageError("--mock brings its own configuration: leave -c out.")
+    given = {"server.listen": listen, "server.admin": admin}
+    flags = {path: value for path, value in given.items() if value is not None}
+    _run(_serve_mock(flags) if mock else _serve_file(file, flags))
+
+
+@main.command()
+@_config_option
+def check(file: Path | None) -> None:
+    """Check a configuration, and print every setting with where it came from."""
+    try:
+        document = _read(file, {})
+        settings, config = settings_of(document)
+        gateway = Gateway(config)
+    except ConfigError as error:
+        _fail(error)
+    for line in _described(document, settings, gateway.config):
+        click.echo(line)
+    for warning in warnings_of(gateway.config):
+        click.echo(f"warning: {warning}", err=True)
+
+
+@main.command()
+def init() -> None:
+    """Print a commented configuration to start from."""
+    click.echo(INIT, nl=False)
+
+
+@main.command(
+    epilog="\b\nFaults, by the header X-Mock-Fault or as a model named fault-…:\n  "
+    + "\n  ".join(known_faults())
+)
+@click.option("--listen", default="127.0.0.1:8000", show_default=True, help="host:port.")
+def mock(listen: str) -> None:
+    """Run the fake providers alone, until SIGTERM."""
+    _run(_run_mock(listen))
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work)
+    except ConfigError as error:
+        _fail(error)
+
+
+def _fail(error: ConfigError) -> NoReturn:
+    raise click.ClickException(str(error)) from None
+
+
+def _read(file: Path | None, flags: Mapping[str, Any]) -> Document:
+    """The document of a file, by default tiergate.toml if it is there, else of the environment."""
+    if file is None and DEFAULT_FILE.exists():
+        file = DEFAULT_FILE
+    document = read_document(file, flags=flags)
+    if file is None and "tiers" not in document.values:
+        raise ConfigError(
+            "no configuration: give -c FILE (`tiergate init` prints one), or try --mock"
+        )
+    return document
+
+
+async def _serve_file(file: Path | None, flags: Mapping[str, Any]) -> None:
+    hold_logs()
+    settings, config = settings_of(_read(file, flags))
+    configure_logging(settings.logging)
+    await serve_forever(settings.server, Gateway(config), started=_say_started)
+
+
+async def _serve_mock(flags: Mapping[str, Any]) -> None:
+    async with MockProviders(now=time.time) as providers:  # noqa: TID251  # the composition root
+        document = read_document(mock_config(providers.base_url), flags=flags)
+        settings, config = settings_of(document)
+        configure_logging(settings.logging)
+        await serve_forever(settings.server, Gateway(config), started=_say_mock_started)
+
+
+async def _run_mock(listen: str) -> None:
+    address = parse_address(listen, "--listen")
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):  # as process 1 of a container it has no default
+        loop.add_signal_handler(number, stopped.set)
+    try:
+        providers = MockProviders(now=time.time, host=address.host, port=address.port)  # noqa: TID251
+        async with providers:
+            click.echo(f"fake providers: {providers.base_url('mock-a')} (any name for mock-a)")
+            await stopped.wait()
+    except OSError as error:
+        raise ConfigError(f"--listen: cannot listen on {address}: {error.strerror}") from None
+
+
+def _say_started(clients: Address, admin: Address | None) -> None:
+    click.echo(f"tiergate {__version__} listens on http://{clients}")
+    if admin is not None:
+        click.echo(f"health is at http://{admin}/health/ready")
+
+
+def _say_mock_started(clients: Address, admin: Address | None) -> None:
+    _say_started(clients, admin)
+    click.echo(
+        f"""built-in fake providers answer; try
+
+  curl -i http://{clients}/v1/chat/completions -H 'Content-Type: application/json' \\
+    -d '{{"model": "simple", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+
+and -H '{MOCK_FAULT_HEADER}: 503' to see a provider fail and nobody notice.\
+"""
+    )
+
+
+def _described(document: Document, settings: Settings, config: Config) -> Iterator[str]:
+    tables = {**msgspec.to_builtins(settings), **msgspec.to_builtins(config)}
+    for path, value in sorted(_leaves(tables)):
+        shown = "****" if ".headers." in path else msgspec.json.encode(value).decode()
+        yield f"{path} = {shown}  ({document.origins.get(path, 'default')})"
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in table.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value

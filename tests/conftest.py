@@ -1,0 +1,42 @@
+"""Where each test runs: on virtual time, or, in the few files that open sockets, on a real loop.
+
+The two fixtures are those of the fake providers' own tests (`test_mock*.py`).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tiergate.testing import VirtualLoop
+from tiergate_sidecar.mock import MockProviders
+
+REAL_SOCKETS = {
+    "test_transport.py",
+    "test_rawhttp.py",
+    "test_mock.py",
+    "test_mock_answers.py",
+    "test_mock_scripts.py",
+    "test_server.py",
+}
+
+
+def pytest_asyncio_loop_factories(config, item):
+    real = item.path.name in REAL_SOCKETS or item.path.parent.name == "e2e"
+    return {"real": asyncio.new_event_loop} if real else {"virtual": VirtualLoop}
+
+
+@pytest.fixture
+async def mock() -> AsyncIterator[MockProviders]:
+    times = iter(range(10_000))
+    async with MockProviders(
+        now=lambda: 1_700_000_000.5, clock=lambda: float(next(times)), token_delay_seconds=0
+    ) as providers:
+        yield providers
+
+
+@pytest.fixture
+async def client(mock: MockProviders) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=mock.server.url, timeout=5) as one:
+        yield one

@@ -1,0 +1,278 @@
+"""The command line: what each command prints, and what is wrong said in one line with exit code 1,
+or 2 for how it was called. Where the process itself matters, it is a real one."""
+
+import asyncio
+import contextlib
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from e2e.process import ANY_PORT, COMMAND, environment
+from rootlog import kept
+
+from tiergate import __version__
+from tiergate_sidecar.cli import _run_mock, _serve_file, _serve_mock, main
+from tiergate_sidecar.mock_faults import known_faults
+from tiergate_sidecar.samples import INIT
+
+FILE = """\
+[server]
+grace_seconds = 5
+[providers.p1]
+base_url = "http://p1/v1"
+headers = { X-Secret = "swordfish" }
+[[tiers.simple]]
+provider = "p1"
+model = "small"
+"""
+
+
+FILES = {
+    "good.toml": FILE,
+    "good.yaml": "providers: {p1: {base_url: 'http://p1/v1'}}\n"
+    "tiers: {simple: [{provider: p1, model: a}, {provider: p1, model: b}]}\n",
+    "bad.toml": "[server\n",
+    "unknown.toml": FILE + "[retry]\nretrys = 1\n",
+    "keyless.toml": FILE + "[providers.openai]\n",
+    "odd.ini": "",
+    "two.toml": FILE.replace("grace_seconds = 5", 'grace_seconds = "x"\nlisten = "y"'),
+    "nowhere.toml": "[server]\n",
+    "init.toml": INIT,
+}
+
+
+def said(*arguments, **environ):
+    """What a command says in a directory that holds `FILES`, with no key in the environment."""
+    with kept(), tempfile.TemporaryDirectory() as directory, contextlib.chdir(directory):
+        for name, text in FILES.items():
+            Path(name).write_text(text, encoding="utf-8")
+        return CliRunner().invoke(main, arguments, env={"OPENAI_API_KEY": None, **environ})
+
+
+def process(*arguments, code=None, **environ):
+    start = (sys.executable, "-c", code) if code else COMMAND
+    return subprocess.run(
+        [*start, *arguments],
+        env=environment(**environ),
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+@pytest.mark.parametrize(
+    ("file", "complaint"),
+    [
+        ("missing.toml", "configuration: cannot read missing.toml: No such file or directory"),
+        (".", ".: the name must end in .toml, .yaml, .yml, .json"),
+        ("odd.ini", "odd.ini: the name must end in .toml, .yaml, .yml, .json"),
+        ("bad.toml", "bad.toml: Expected ']' at the end of a table declaration (at line 1,"),
+        ("unknown.toml", "retry.retrys: unknown key (did you mean 'retries'?)"),
+        ("keyless.toml", "providers.openai: no usable key in the environment variable OPENAI_API"),
+        ("two.toml", "server.grace_seconds: "),
+        ("nowhere.toml", "tiers: no tier has a candidate"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_one_line_and_exit_1(command, file, complaint):
+    result = said(command, "-c", file)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith(f"Error: {complaint}")
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["serve", "--mock", "-c", "good.toml"], "--mock brings its own configuration"),
+        (["serve", "--mocks"], "No such option"),
+        (["serve", "extra"], "unexpected extra argument"),
+        (["unheard-of"], "No such command"),
+        (["inject"], "No such command"),  # of a later issue: refused by name
+    ],
+)
+def test_a_wrong_call_is_exit_2(arguments, complaint):
+    result = said(*arguments)
+    assert result.exit_code == 2
+    assert complaint in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_without_any_configuration_it_says_what_to_do(command):
+    result = said(command)
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: no configuration: give -c FILE (`tiergate init` prints one), or try --mock\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["serve", "--mock", "--listen", "here"], "server.listen: 'here' is not host:port"),
+        (["serve", "-c", "good.toml", "--admin", "x:y"], "server.admin: 'x:y' is not host:port"),
+        (["serve", "--mock", "--listen", ""], "server.listen: must not be empty"),
+        (["mock", "--listen", ""], "--listen: '' is not host:port"),
+    ],
+)
+def test_an_address_that_is_none_is_exit_1(arguments, complaint):
+    result = said(*arguments)
+    assert (result.exit_code, result.stderr) == (1, f"Error: {complaint}\n")
+
+
+def test_check_prints_every_value_with_its_origin_and_no_secret():
+    given = {
+        "TIERGATE_RETRY__RETRIES": "1",
+        "TIERGATE_ROUTING__PATHS": '["/chat"]',
+        "TIERGATE_SERVICE_HOST": "10.0.0.1",
+    }
+    result = said("check", "-c", "good.toml", **given)
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert lines == sorted(lines)
+    assert {
+        'server.listen = "127.0.0.1:8080"  (default)',
+        "server.grace_seconds = 5  (file good.toml)",
+        "retry.retries = 1  (environment TIERGATE_RETRY__RETRIES)",
+        'routing.paths = ["/chat"]  (environment TIERGATE_ROUTING__PATHS)',
+        'providers.p1.base_url = "http://p1/v1"  (file good.toml)',
+        "providers.p1.headers.X-Secret = ****  (file good.toml)",
+        "routing.aliases = {}  (default)",
+    } <= set(lines)
+    assert all(re.fullmatch(r"\S+ = .+  \((default|file|environment) ?\S*\)", x) for x in lines)
+    assert any(line.startswith("tiers.simple = [{") for line in lines)
+    assert "swordfish" not in result.output
+
+
+def test_check_warns_of_a_tier_with_a_single_candidate():
+    alone = said("check", "-c", "good.toml")
+    assert alone.stderr.startswith("warning: tiers.simple: a single candidate;")
+    assert said("check", "-c", "good.yaml").stderr == ""
+
+
+def test_check_reads_the_default_file_or_the_environment_alone(tmp_path):
+    (tmp_path / "tiergate.toml").write_text(FILE)
+    with contextlib.chdir(tmp_path):
+        assert "(file tiergate.toml)" in CliRunner().invoke(main, ["check"]).stdout
+    alone = said(
+        "check",
+        TIERGATE_PROVIDERS__P1__BASE_URL="http://p1/v1",
+        TIERGATE_TIERS__SIMPLE='[{"provider": "p1", "model": "m"}]',
+    )
+    assert alone.exit_code == 0
+    assert "(environment TIERGATE_PROVIDERS__P1__BASE_URL)" in alone.stdout
+
+
+def test_what_init_prints_passes_check_once_there_is_a_key():
+    assert said("init").stdout == INIT
+    assert "OPENAI_API_KEY" in said("check", "-c", "init.toml").stderr
+    result = said("check", "-c", "init.toml", OPENAI_API_KEY="sk-swordfish")
+    assert result.exit_code == 0
+    assert "swordfish" not in result.output
+
+
+def test_the_version_and_help_are_printed():
+    assert said("--version").stdout == f"tiergate, version {__version__}\n"
+    help_text = said("-h").stdout
+    for command in ("serve", "check", "init", "mock"):
+        assert re.search(rf"^  {command} ", help_text, re.MULTILINE)
+
+
+def test_the_help_of_mock_lists_every_fault():
+    lines = [line.strip() for line in said("mock", "--help").stdout.splitlines()]
+    assert set(known_faults()) <= set(lines)
+
+
+# --- served in this process ------------------------------------------------------------------
+
+
+def served(work, capsys, *paths):
+    """Runs it as the command does; what it printed, and the status of each path of its first URL
+    while it runs."""
+
+    async def scenario():
+        serving = asyncio.create_task(work)
+        printed = ""
+        async with asyncio.timeout(10):
+            while not re.search(r"http://.*\n", printed):  # there is no event to wait for
+                await asyncio.sleep(0.01)
+                printed += capsys.readouterr().out
+                assert not serving.done() or serving.result()
+        url = re.search(r"http://[^/ \n]+", printed)[0]
+        async with httpx.AsyncClient(base_url=url) as client:
+            statuses = [(await client.get(path)).status_code for path in paths]
+        signal.raise_signal(signal.SIGTERM)
+        await asyncio.wait_for(serving, timeout=10)
+        return printed + capsys.readouterr().out, statuses
+
+    with kept(), asyncio.Runner() as runner:
+        return runner.run(scenario())
+
+
+LISTENERS = {"server.listen": ANY_PORT, "server.admin": ANY_PORT}
+
+
+def test_serve_with_a_file_prints_where_it_is(tmp_path, capsys):
+    file = tmp_path / "tiergate.toml"
+    file.write_text(FILE)
+    printed, statuses = served(_serve_file(file, LISTENERS), capsys, "/v1/models", "/")
+    assert statuses == [200, 404]
+    assert re.fullmatch(
+        rf"tiergate {__version__} listens on http://127.0.0.1:\d+\n"
+        r"health is at http://127.0.0.1:\d+/health/ready\n",
+        printed,
+    )
+
+
+def test_serve_with_fake_providers_prints_what_to_try(capsys):
+    printed, statuses = served(_serve_mock({**LISTENERS, "server.admin": ""}), capsys, "/v1/models")
+    assert statuses == [200]
+    assert "health is at" not in printed
+    assert re.search(r"curl -i http://127.0.0.1:\d+/v1/chat/completions", printed)
+
+
+def test_mock_prints_where_the_fake_providers_are(capsys):
+    printed, statuses = served(_run_mock(ANY_PORT), capsys, "/mock-a/v1/models", "/v1/models")
+    assert statuses == [200, 404]
+    assert printed.startswith("fake providers: http://127.0.0.1:")
+
+
+# --- real processes --------------------------------------------------------------------------
+
+
+def test_a_taken_port_is_one_line_and_exit_1():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        served = process("serve", "--mock", "--listen", address)
+        mocked = said("mock", "--listen", address)
+    complaint = f"cannot listen on {address}"
+    assert (served.returncode, served.stdout, mocked.exit_code, mocked.stdout) == (1, "", 1, "")
+    assert served.stderr == f"Error: server.listen: {complaint}: Address already in use\n"
+    assert re.fullmatch(f"Error: --listen: {complaint}: .*ddress already in use\n", mocked.stderr)
+
+
+@pytest.mark.parametrize("part", ["click", "uvicorn", "uvloop", "httptools", "h11"])
+def test_a_missing_part_is_told_with_the_command_that_brings_it(part):
+    blocked = (
+        f"import sys; sys.modules['{part}'] = None; import runpy;"
+        "runpy.run_module('tiergate_sidecar', run_name='__main__')"
+    )
+    result = process("serve", "--mock", code=blocked)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert re.fullmatch(
+        rf"tiergate: .*\b{part}\b.*; pip install 'tiergate\[sidecar\]'\n", result.stderr
+    )
+
+
+def test_the_module_is_the_command():
+    result = process("--version")
+    assert (result.returncode, result.stdout) == (0, f"tiergate, version {__version__}\n")
+    assert process("unheard-of").returncode == 2

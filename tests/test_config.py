@@ -1,0 +1,164 @@
+"""The configuration as a value: the documented defaults, and the bounds of every number."""
+
+import msgspec
+import pytest
+
+from tiergate.config import (
+    Config,
+    Limits,
+    Provider,
+    Retry,
+    RetryTimes,
+    Streaming,
+    StreamTimes,
+    TierEntry,
+)
+
+DEFAULTS = {
+    "routing": {
+        "paths": ("/v1/chat/completions",),
+        "default_tier": "simple",
+        "unknown_model": "reject",
+        "aliases": {},
+    },
+    "retry": {
+        "retries": 2,
+        "backoff_seconds": 1.0,
+        "jitter": 0.2,
+        "fallbacks": 1,
+        "attempt_timeout_seconds": 0,
+        "deadline_seconds": 30,
+        "max_retry_after_seconds": 2,
+        "budget_ratio": 0.2,
+        "budget_window_seconds": 10,
+        "budget_minimum": 10,
+        "tiers": {},
+    },
+    "streaming": {
+        "failover": "off",
+        "first_token_timeout_seconds": 10,
+        "idle_timeout_seconds": 20,
+        "max_event_bytes": 1_048_576,
+        "summary": False,
+        "tiers": {},
+    },
+    "limits": {
+        "max_body_bytes": 10_485_760,
+        "body_timeout_seconds": 30,
+        "max_response_bytes": 67_108_864,
+        "send_timeout_seconds": 30,
+    },
+    "providers": {},
+    "tiers": {},
+    "tier_config": {"source": "inline"},
+    "cache": {"url": "memory://", "key_prefix": "sentinel:"},
+    "headers": {"expose": ("*",), "client_retries": False},
+}
+
+
+def test_the_defaults_are_those_of_the_contract():
+    assert msgspec.to_builtins(Config(), builtin_types=(tuple,)) == DEFAULTS
+
+
+def test_a_provider_begins_with_the_numbers_of_the_contract():
+    assert Provider(base_url="http://a") == Provider(
+        base_url="http://a",
+        credentials="own",
+        max_connections=1000,
+        acquire_timeout_seconds=1,
+        connect_timeout_seconds=3,
+        keepalive_seconds=None,
+        stream_usage=True,
+    )
+
+
+def test_a_configuration_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Config().retry = Retry()
+
+
+@pytest.mark.parametrize(
+    ("provider", "seconds"),
+    [
+        (Provider(base_url="http://a"), 4),
+        (Provider(base_url="https://a"), 30),
+        (Provider(base_url="https://a", keepalive_seconds=0), 0),
+    ],
+)
+def test_idle_connections_live_shorter_than_a_python_server_keeps_them(provider, seconds):
+    assert provider.keepalive == seconds
+
+
+@pytest.mark.parametrize(
+    ("retry", "attempt", "deadline"),
+    [
+        (Retry(), 15, 30),
+        (Retry(attempt_timeout_seconds=5), 5, 30),
+        (Retry(tiers={"complex": RetryTimes(deadline_seconds=120)}), 60, 120),
+        (Retry(tiers={"complex": RetryTimes(attempt_timeout_seconds=20)}), 20, 30),
+        (Retry(attempt_timeout_seconds=5, tiers={"complex": RetryTimes()}), 5, 30),
+        (
+            Retry(
+                attempt_timeout_seconds=5,
+                tiers={"complex": RetryTimes(attempt_timeout_seconds=0, deadline_seconds=8)},
+            ),
+            4,
+            8,
+        ),
+    ],
+)
+def test_an_attempt_has_half_of_its_tiers_deadline_where_nothing_is_said(retry, attempt, deadline):
+    assert (retry.attempt_timeout("complex"), retry.deadline("complex")) == (attempt, deadline)
+
+
+def test_a_tiers_own_times_are_for_that_tier_only():
+    own = StreamTimes(first_token_timeout_seconds=60)
+    streaming = Streaming(tiers={"complex": own, "moderate": StreamTimes(idle_timeout_seconds=7)})
+    times = [
+        (streaming.first_token_timeout(tier), streaming.idle_timeout(tier))
+        for tier in ("simple", "moderate", "complex")
+    ]
+    assert times == [(10, 20), (10, 7), (60, 20)]
+    retry = Retry(tiers={"complex": RetryTimes(deadline_seconds=120)})
+    assert retry.deadline("simple") == 30
+
+
+ENTRY = {"provider": "p", "model": "m"}
+
+
+@pytest.mark.parametrize("cost", [0, 1, 2.5, 10, "2.5"])
+def test_a_relative_cost_is_any_number_up_to_ten(cost):
+    entry = msgspec.convert({**ENTRY, "relative_cost": cost}, TierEntry, strict=False)
+    assert entry.relative_cost == float(cost)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        (TierEntry, {**ENTRY, "relative_cost": 10.1}),
+        (TierEntry, {**ENTRY, "relative_cost": -1}),
+        (TierEntry, {**ENTRY, "relative_cost": "nan"}),
+        (TierEntry, {**ENTRY, "input_price_per_million": -0.1}),
+        (TierEntry, {**ENTRY, "output_price_per_million": float("inf")}),
+        (TierEntry, {"provider": "p", "model": ""}),
+        (TierEntry, {"provider": "p"}),
+        (Retry, {"retries": -1}),
+        (Retry, {"retries": 1.5}),
+        (Retry, {"jitter": 1.1}),
+        (Retry, {"deadline_seconds": 0}),
+        (Retry, {"deadline_seconds": float("inf")}),
+        (Retry, {"deadline_seconds": float("nan")}),
+        (Retry, {"budget_window_seconds": 0}),
+        (Limits, {"max_body_bytes": 0}),
+        (Limits, {"send_timeout_seconds": 0}),
+        (Streaming, {"max_event_bytes": 0}),
+        (Provider, {"max_connections": 0}),
+        (Provider, {"keepalive_seconds": float("inf")}),
+        (Provider, {"acquire_timeout_seconds": 86_401}),
+        (Config, {"tiers": {"huge": []}}),
+        (Config, {"sessions": {}}),
+    ],
+)
+def test_a_number_out_of_bounds_is_refused(kind, values):
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(values, kind, strict=False)

@@ -1,0 +1,232 @@
+"""What one setting demands of another: each rule refuses with its path, and nothing else does."""
+
+from typing import Any
+
+import pytest
+
+from tiergate.config import Config
+from tiergate.crosscheck import _CREDENTIALS, crosschecked, warnings_of
+from tiergate.decoding import decode_tables
+from tiergate.errors import ConfigError
+from tiergate.request_headers import CLIENT_CREDENTIALS
+
+
+def made(**tables: Any) -> Config:
+    values = {
+        "providers": {"p1": {"base_url": "http://p1.test/v1"}},
+        "tiers": {"simple": [{"provider": "p1", "model": "m"}]},
+        **tables,
+    }
+    return decode_tables(values, Config, strict=True)
+
+
+def refusal(**tables: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        crosschecked(made(**tables))
+    return str(caught.value)
+
+
+def provider(**settings: Any) -> dict[str, Any]:
+    return {"providers": {"p1": {"base_url": "http://p1.test/v1", **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("tables", "text"),
+    [
+        ({"routing": {"paths": ["v1"]}}, "routing.paths: 'v1' must be a plain path"),
+        ({"routing": {"paths": ["/{x}"]}}, "routing.paths: '/{x}' must be a plain path"),
+        ({"routing": {"aliases": {"a*b": "simple"}}}, "routing.aliases.a*b: '*' may stand only"),
+        ({"routing": {"aliases": {"": "simple"}}}, "routing.aliases.: '*' may stand only"),
+        ({"tiers": {}}, "tiers: no tier has a candidate; add [[tiers.simple]]"),
+        ({"tiers": {"simple": []}}, "tiers: no tier has a candidate"),
+        (
+            {"tiers": {"complex": [{"provider": "p2", "model": "m"}]}},
+            "tiers.complex[0].provider: 'p2' is not in [providers]",
+        ),
+        (
+            {"tiers": {"simple": [{"provider": "p1", "model": "m"}] * 2}},
+            "tiers.simple[1]: p1/m is listed twice",
+        ),
+        (
+            {"tiers": {"simple": [{"provider": "p1", "model": "mö"}]}},
+            "tiers.simple[0].model: must be printable ASCII",
+        ),
+        (
+            {"tiers": {"simple": [{"provider": "p1", "model": "m\r\nx: y"}]}},
+            "tiers.simple[0].model: must be printable ASCII",
+        ),
+        (
+            {"retry": {"attempt_timeout_seconds": 31}},
+            "retry.attempt_timeout_seconds: must not be longer than the deadline",
+        ),
+        (
+            {"retry": {"tiers": {"complex": {"attempt_timeout_seconds": 31}}}},
+            "retry.tiers.complex.attempt_timeout_seconds: must not be longer",
+        ),
+        (
+            {"retry": {"attempt_timeout_seconds": 9, "tiers": {"simple": {"deadline_seconds": 8}}}},
+            "retry.tiers.simple.attempt_timeout_seconds: must not be longer",
+        ),
+    ],
+)
+def test_tables_that_contradict_each_other_are_refused(tables, text):
+    assert refusal(**tables).startswith(text)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *["p1.test/v1", "ftp://p1.test", "http://", "http://p1:0/v1", "http://p1:99999/v1"],
+        *["http://[::1/v1", "http://p1 .test/v1", "http://p1.test/v1\n", "http://pä.test"],
+    ],
+)
+def test_a_base_url_must_be_an_address(url):
+    assert refusal(**provider(base_url=url)) == (
+        "providers.p1.base_url: must be an http:// or https:// address"
+    )
+
+
+@pytest.mark.parametrize("url", ["http://me@p1", "http://me:pw@p1/v1", "https://p1/v1#top"])
+def test_a_base_url_carries_no_credentials(url):
+    text = refusal(**provider(base_url=url))
+    assert text.startswith("providers.p1.base_url: no user name, password or fragment")
+    assert "pw" not in text.replace("password", "")
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:8000/v1", "https://a.test/v1?api-version=1"])
+def test_other_addresses_are_fine(url):
+    assert crosschecked(made(**provider(base_url=url))).providers["p1"].base_url == url
+
+
+@pytest.mark.parametrize("name", ["p1", "azure"])
+def test_a_base_url_is_needed_where_none_is_known(name):
+    tiers = {"simple": [{"provider": name, "model": "m"}]}
+    text = refusal(providers={name: {}}, tiers=tiers)
+    assert text == f"providers.{name}.base_url: missing, and no address is known for {name!r}"
+
+
+@pytest.mark.parametrize("name", ["", "a b", "p/1", "-p", "p" * 65, "pä"])
+def test_a_providers_name_can_stand_in_a_header(name):
+    text = refusal(
+        providers={name: {"base_url": "http://h"}},
+        tiers={"simple": [{"provider": name, "model": "m"}]},
+    )
+    assert text == f"providers.{name}: a name is up to 64 letters, digits, '.', '_' and '-'"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"forward_headers": ["x y"]}, ": 'x y' is not the name of a header"),
+        ({"expose_headers": ["x:"]}, ": 'x:' is not the name of a header"),
+        ({"headers": {"": "a"}}, ": '' is not the name of a header"),
+        ({"forward_headers": ["Host"]}, ": the header 'Host' is set by tiergate itself"),
+        ({"headers": {"TE": "a"}}, ": the header 'TE' is set by tiergate itself"),
+        ({"headers": {"Content-Length": "1"}}, ": the header 'Content-Length' is set by tiergate"),
+        ({"headers": {"x-a": "b\r\nx-c: d"}}, ".headers.x-a: must be printable ASCII"),
+        ({"headers": {"x-a": "ä"}}, ".headers.x-a: must be printable ASCII"),
+        (
+            {"forward_headers": ["Authorization"]},
+            ".forward_headers: 'Authorization' goes only with",
+        ),
+        ({"forward_headers": ["cookie"]}, ".forward_headers: 'cookie' goes only with credentials"),
+        (
+            {"expose_headers": ["Set-Cookie"]},
+            ".expose_headers: 'Set-Cookie' of a provider must not",
+        ),
+        ({"expose_headers": ["content-length"]}, ".expose_headers: 'content-length' of a provider"),
+        ({"expose_headers": ["Access-Control-Allow-Origin"]}, ".expose_headers: 'Access-Control-A"),
+        ({"expose_headers": ["x-sentinel-tier"]}, ".expose_headers: 'x-sentinel-tier' of a provid"),
+        *(
+            ({"expose_headers": [name]}, f".expose_headers: {name!r} of a provider must not")
+            for name in [
+                "Strict-Transport-Security",
+                "Alt-Svc",
+                "Content-Security-Policy",
+                "Transfer-Encoding",
+                "Connection",
+            ]
+        ),
+        *(
+            ({"forward_headers": [name]}, f".forward_headers: {name!r} goes only with")
+            for name in ["Api-Key", "OpenAI-Organization"]
+        ),
+    ],
+)
+def test_a_header_that_would_break_or_betray_something_is_refused(settings, text):
+    assert refusal(**provider(**settings)).startswith(f"providers.p1{text}")
+
+
+def test_ordinary_headers_are_fine():
+    settings = {
+        "forward_headers": ["X-Tenant"],
+        "expose_headers": ["x-cost", "te-x"],
+        "headers": {"api-key": "k", "Authorization": "Token k"},
+    }
+    assert crosschecked(made(**provider(**settings))).providers["p1"].headers["api-key"] == "k"
+
+
+def test_the_credentials_that_cannot_be_forwarded_are_those_that_a_client_may_send():
+    assert {name.decode() for name in CLIENT_CREDENTIALS} | {"cookie"} == _CREDENTIALS
+
+
+def two_hosts(second: str, **tiers: Any) -> dict[str, Any]:
+    return {
+        "providers": {
+            "p1": {"base_url": "https://one.test/v1", "credentials": "client"},
+            "p2": {"base_url": second},
+        },
+        "tiers": tiers,
+    }
+
+
+M1, M2, OTHER = ({"provider": p, "model": m} for p, m in (("p1", "m"), ("p2", "m"), ("p2", "n")))
+
+
+@pytest.mark.parametrize(
+    ("tiers", "where"),
+    [
+        ({"simple": [M1, OTHER]}, "tiers.simple"),
+        ({"simple": [M1], "complex": [M2]}, "model m"),
+    ],
+)
+def test_a_clients_key_must_not_reach_a_second_host(tiers, where):
+    text = refusal(**two_hosts("https://two.test/v1", **tiers))
+    assert text == f'{where}: credentials = "client" must not reach more than one host'
+
+
+def test_a_clients_key_may_reach_one_host_by_two_names_and_another_tier_another_host():
+    same = crosschecked(made(**two_hosts("https://one.test/v2", simple=[M1, OTHER])))
+    apart = crosschecked(made(**two_hosts("https://two.test", simple=[M1], complex=[OTHER])))
+    assert same.providers["p1"].credentials == apart.providers["p1"].credentials == "client"
+
+
+def test_every_problem_is_told_at_once():
+    text = refusal(routing={"paths": ["x"]}, tiers={}, retry={"attempt_timeout_seconds": 99})
+    assert [part.split(":")[0] for part in text.split("; ") if not part.startswith("add")] == [
+        "routing.paths",
+        "tiers",
+        "retry.attempt_timeout_seconds",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "url", "variable"),
+    [
+        ({}, "https://api.openai.com/v1", "OPENAI_API_KEY"),
+        ({"base_url": "http://proxy/v1"}, "http://proxy/v1", "OPENAI_API_KEY"),
+        ({"api_key_env": "MINE"}, "https://api.openai.com/v1", "MINE"),
+        ({"api_key_file": "/run/key"}, "https://api.openai.com/v1", ""),
+        ({"credentials": "client"}, "https://api.openai.com/v1", ""),
+    ],
+)
+def test_a_well_known_name_fills_in_what_is_left_out(settings, url, variable):
+    tiers = {"simple": [{"provider": "openai", "model": "m"}]}
+    filled = crosschecked(made(providers={"openai": settings}, tiers=tiers)).providers["openai"]
+    assert (filled.base_url, filled.api_key_env) == (url, variable)
+
+
+def test_a_tier_with_one_candidate_is_worth_a_warning():
+    pool = [{"provider": "p1", "model": "a"}, {"provider": "p1", "model": "b"}]
+    config = made(tiers={"simple": pool, "complex": pool[:1], "moderate": []})
+    assert [text.split(":")[0] for text in warnings_of(config)] == ["tiers.complex"]

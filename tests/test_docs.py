@@ -1,0 +1,181 @@
+"""The documents say what the code does: settings and their defaults, headers, codes, labels."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from tiergate import config, errors, faults, relay, request_headers, response_headers
+from tiergate.loading import load_config
+from tiergate.wellknown import WELL_KNOWN
+from tiergate_sidecar import app
+from tiergate_sidecar.settings import Logging, Server
+
+ROOT = Path(__file__).parent.parent
+SETTINGS = (ROOT / "docs" / "configuration.md").read_text()
+API = (ROOT / "docs" / "api.md").read_text()
+
+TABLES = {
+    "[routing]": config.Routing,
+    "[retry]": config.Retry,
+    "[retry.tiers.X]": config.RetryTimes,
+    "[streaming]": config.Streaming,
+    "[streaming.tiers.X]": config.StreamTimes,
+    "[limits]": config.Limits,
+    "[providers.X]": config.Provider,
+    "[[tiers.X]]": config.TierEntry,
+    "[tier_config]": config.TierConfig,
+    "[cache]": config.Cache,
+    "[headers]": config.Headers,
+    "[server]": Server,
+    "[logging]": Logging,
+}
+"""Heading of the section: the table it documents."""
+
+
+def rows(text: str, first: str) -> list[list[str]]:
+    """The cells of the markdown tables whose first column has this title."""
+    found: list[list[str]] = []
+    inside = False
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        inside = line.startswith("|") and (inside or cells[0].strip() == first)
+        if inside and cells[0] != first and not line.startswith("| ---"):
+            found.append(cells)
+    return found
+
+
+def documented(heading: str) -> dict[str, str]:
+    """Setting → the text of its default."""
+    section = SETTINGS.partition(f"\n## `{heading}`\n")[2].partition("\n## ")[0]
+    return {cells[0].strip("`"): cells[2] for cells in rows(section, "setting")}
+
+
+def defaults(table: type[msgspec.Struct]) -> dict[str, Any]:
+    """Setting → its default; the tables of tiers have a section of their own."""
+    found = {}
+    for field in msgspec.structs.fields(table):
+        value = "required" if field.required else field.default
+        if field.default_factory is not msgspec.NODEFAULT:
+            value = field.default_factory()
+        if field.name != "tiers":
+            found[field.name] = list(value) if isinstance(value, tuple) else value
+    return found
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_every_setting_is_documented_with_its_real_default(heading):
+    special = {"none": None, "required": "required"}
+    said = {
+        name: special[text] if text in special else tomllib.loads(f"x = {text.strip('`')}")["x"]
+        for name, text in documented(heading).items()
+    }
+    assert said == defaults(TABLES[heading])
+
+
+def test_every_table_of_the_configuration_has_a_section():
+    structs = {
+        kind
+        for kind in vars(config).values()
+        if isinstance(kind, type) and issubclass(kind, config.Table)
+    }
+    assert structs - {config.Table, config.Config} == set(TABLES.values()) - {Server, Logging}
+    assert set(re.findall(r"\n## `(\[.*\])`\n", SETTINGS)) == set(TABLES)
+
+
+def test_the_well_known_providers_are_those_of_the_code():
+    said = {
+        name.strip("`"): (url.strip("`"), key.strip("`"))
+        for name, url, key in rows(SETTINGS, "name")
+    }
+    assert said == {
+        name: (known.base_url or "your own", known.api_key_env or "none")
+        for name, known in WELL_KNOWN.items()
+    }
+
+
+@pytest.mark.parametrize(("kind", "read"), [("toml", tomllib.loads), ("yaml", yaml.safe_load)])
+def test_the_examples_load_and_say_the_same(kind, read):
+    (example,) = re.findall(rf"```{kind}\n(.*?)```", SETTINGS, re.DOTALL)
+    loaded = load_config(read(example), environ={})
+    assert loaded.providers["openai"].base_url == WELL_KNOWN["openai"].base_url
+    assert [entry.model for pool in loaded.tiers.values() for entry in pool] == [
+        "qwen3-8b",
+        "gpt-5",
+    ]
+    assert (loaded.retry.deadline("complex"), loaded.retry.attempt_timeout("complex")) == (120, 90)
+
+
+def names_in(module: Any, pattern: str) -> set[str]:
+    return set(re.findall(pattern, Path(module.__file__).read_text(), re.IGNORECASE))
+
+
+def first_cells(title: str) -> set[str]:
+    return {name for cells in rows(API, title) for name in re.findall("`([^`]+)`", cells[0])}
+
+
+def test_every_request_header_that_is_read_is_documented_and_no_other():
+    ours = r"\"((?:x-sentinel|x-arbstr|x-request|idempotency|content-enc)[a-z-]*)\""
+    read = {name.lower() for name in names_in(request_headers, ours)}
+    assert read == {name.lower() for name in first_cells("request header")}
+
+
+def test_every_response_header_that_is_set_is_documented_and_no_other():
+    set_by_us = names_in(response_headers, r"\"((?:x-sentinel|x-arbstr|x-should|retry-a)[a-z-]*)\"")
+    assert set_by_us == first_cells("response header")
+    for name, value in response_headers.STREAM:
+        assert f"{name.decode()}: {value.decode()}" in API
+
+
+def below(kind: type[errors.Answerable]) -> set[type[errors.Answerable]]:
+    return {kind}.union(*(below(child) for child in kind.__subclasses__()))
+
+
+def test_every_error_is_documented_with_its_status_and_type_and_no_other():
+    kinds = below(errors.Answerable) - {errors.Answerable, errors.Refused, errors.Rejected}
+    ours = {kind for kind in kinds if kind.__module__ in (errors.__name__, app.__name__)}
+    coded = {(str(kind.status), kind.type, kind.code) for kind in ours}
+    for status in (401, 403, 429):
+        refused = errors.Refused(status)
+        coded.add((str(status), refused.type, refused.code))
+    coded.add(("4xx", errors.Rejected.type, errors.Rejected.code))
+    said = {tuple(cell.strip("`") for cell in cells[:3]) for cells in rows(API, "status")}
+    assert said == coded
+
+
+def test_the_codes_of_an_interrupted_stream_are_documented():
+    for code in relay._MESSAGES:
+        assert f"`{code}`" in API
+
+
+def test_every_fault_is_documented_with_what_may_follow_and_no_other():
+    table = {f.label: f for f in vars(faults).values() if isinstance(f, faults.Fault)}
+    said = {cells[0].strip("`"): cells[2:] for cells in rows(API, "label")}
+    assert set(said) == set(table)
+    words = {faults.Again.NO: "no", faults.Again.YES: "yes"}
+    words |= {faults.Again.AT_ONCE: "once", faults.Again.IF_SOON: "if it"}
+    for label, (again, elsewhere) in said.items():
+        assert again.startswith(words[table[label].again]), label
+        assert elsewhere.startswith("yes") is table[label].elsewhere, label
+
+
+def test_links_between_the_documents_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+            assert (page.parent / target).exists(), (page, target)
+
+
+def test_every_promise_of_the_seeds_is_answered_by_a_test_that_exists_or_a_reason():
+    page = (ROOT / "docs" / "seeds.md").read_text()
+    rows = dict(re.findall(r"^\| ([TR]\d+) \| .+? \| (.+) \|$", page, re.MULTILINE))
+    assert list(rows) == [f"T{n}" for n in range(1, 32)] + [f"R{n}" for n in range(1, 18)]
+    for number, answer in rows.items():
+        named = re.findall(r"`(test_\w+)\.(test_\w+)`", answer)
+        assert named or "waits" in answer, number
+        for file, test in named:
+            (path,) = (ROOT / "tests").rglob(f"{file}.py")
+            assert f"def {test}(" in path.read_text(), f"{number}: {file}.{test}"

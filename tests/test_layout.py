@@ -1,0 +1,145 @@
+"""The house: each file in its layer, imports point down, no file over 300 lines, no patches."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LIBRARY = ROOT / "middleware" / "tiergate"
+SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
+
+LAYERS = [
+    {"tiers", "errors", "sse", "watch", "wellknown"},
+    {"config", "wire", "completion", "decoding"},
+    {"faults", "crosscheck", "sources", "request_headers"},
+    {"loading", "snapshot", "endpoint", "intake"},
+    {"transport", "exchange", "store", "transcript"},
+    {"resolve", "routing", "retry", "response_headers", "concede", "relay"},
+    {"forward", "testing"},
+    {"gateway"},
+    {"respond"},
+    {"asgi", "response"},
+    {"__init__"},
+]
+
+SIDECAR_LAYERS = [
+    {"__init__", "rawhttp", "mock_faults", "settings", "app", "admin", "samples"},
+    {"mock_answers", "logs", "server"},
+    {"mock_scripts"},
+    {"mock"},
+    {"cli"},
+    {"__main__"},
+]
+
+MAY_IMPORT_INSIDE = {"loading": {"yaml"}, "store": {"aiocache"}, "__init__": {"tiergate"}}
+"""Optional or costly drivers, each explained where it is imported."""
+
+LONGEST = 300
+
+
+def imports(path: Path) -> list[tuple[str, bool]]:
+    """Imported modules, and whether the import is inside a function; TYPE_CHECKING left out."""
+    found: list[tuple[str, bool]] = []
+
+    def walk(node: ast.AST, inside: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+                continue
+            if isinstance(child, ast.Import):
+                found.extend((name.name, inside) for name in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, f"{path}: relative import"
+                found.append((child.module or "", inside))
+            function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            walk(child, inside or function)
+
+    walk(ast.parse(path.read_text()), False)
+    return found
+
+
+def rank(layers, name):
+    ranks = [index for index, names in enumerate(layers) if name in names]
+    assert len(ranks) == 1, f"{name} stands in {len(ranks)} layers"
+    return ranks[0]
+
+
+@pytest.mark.parametrize(
+    ("folder", "package", "layers"),
+    [(LIBRARY, "tiergate", LAYERS), (SIDECAR, "tiergate_sidecar", SIDECAR_LAYERS)],
+)
+def test_imports_point_down(folder, package, layers):
+    for path in sorted(folder.glob("*.py")):
+        own = rank(layers, path.stem)
+        for module, _ in imports(path):
+            if module.startswith(f"{package}."):
+                imported = module.split(".")[1]
+                assert rank(layers, imported) < own, f"{path.name} imports {module}"
+
+
+def test_every_name_in_a_layer_is_a_file():
+    for folder, layers in ((LIBRARY, LAYERS), (SIDECAR, SIDECAR_LAYERS)):
+        assert set().union(*layers) == {path.stem for path in folder.glob("*.py")}
+
+
+def test_the_sidecar_uses_public_names_only():
+    import tiergate
+
+    public = set(tiergate.__all__)
+    for path in sorted(SIDECAR.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tiergate."):
+                pytest.fail(f"{path.name} imports {node.module}")
+            if isinstance(node, ast.ImportFrom) and node.module == "tiergate":
+                assert {name.name for name in node.names} <= public, path.name
+
+
+def test_nothing_is_imported_inside_a_function_but_named_drivers():
+    for path in [*LIBRARY.glob("*.py"), *SIDECAR.glob("*.py")]:
+        for module, inside in imports(path):
+            if inside:
+                assert module.split(".")[0] in MAY_IMPORT_INSIDE.get(path.stem, ()), path.name
+
+
+@pytest.mark.parametrize("folder", [LIBRARY, SIDECAR])
+def test_a_file_is_one_noun(folder):
+    for path in folder.glob("*.py"):
+        assert len(path.read_text().splitlines()) <= LONGEST, path.name
+
+
+@pytest.mark.parametrize("folder", [LIBRARY, SIDECAR])
+def test_every_file_says_what_lives_in_it(folder):
+    for path in folder.glob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path.name
+
+
+def test_nothing_is_patched():
+    for path in (ROOT / "tests").rglob("*.py"):
+        if path.name != "test_layout.py":
+            text = path.read_text()
+            assert not re.search(r"monkeypatch\.setattr|mock\.patch|\bpatch\(", text), path.name
+
+
+def test_aiohttp_is_known_to_one_file_and_starlette_to_one():
+    for path in LIBRARY.glob("*.py"):
+        known = {module.split(".")[0] for module, _ in imports(path)}
+        assert "aiohttp" not in known or path.stem == "transport", path.name
+        assert "starlette" not in known or path.stem == "response", path.name
+
+
+def test_every_library_file_has_its_test_file():
+    tests = {path.stem for path in (ROOT / "tests").glob("test_*.py")}
+    for path in [*LIBRARY.glob("*.py"), *SIDECAR.glob("*.py")]:
+        if path.stem not in {"__init__", "__main__"}:
+            assert f"test_{path.stem}" in tests, path.name
+
+
+def test_no_more_than_ten_fixtures():
+    fixtures = [
+        path.name
+        for path in (ROOT / "tests").rglob("*.py")
+        for _ in re.findall(r"@pytest(?:_asyncio)?\.fixture", path.read_text())
+        if path.name != "test_layout.py"
+    ]
+    assert len(fixtures) <= 10, fixtures

@@ -1,0 +1,375 @@
+"""Where settings come from: files of three kinds, the environment, flags; and providers' keys.
+
+Flags win over the environment, that over the file, that over defaults, and each value knows its
+origin. Whatever cannot be read is refused in one line that says where.
+"""
+
+import json
+import sys
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+
+from tiergate.config import Config, Provider, TierEntry
+from tiergate.errors import ConfigError
+from tiergate.loading import config_of, load_config, read_api_key, read_document
+
+TOML = """
+[server]
+listen = "127.0.0.1:8080"
+grace_seconds = 25
+[logging]
+level = "info"
+[providers.local]
+base_url = "http://127.0.0.1:8000/v1"
+[providers.openai]
+api_key_env = "OPENAI_API_KEY"
+[[tiers.simple]]
+provider = "local"
+model = "qwen3-8b"
+relative_cost = 1
+input_price_per_million = 0.05
+output_price_per_million = 0.20
+[[tiers.complex]]
+provider = "openai"
+model = "gpt-5"
+relative_cost = 8
+[cache]
+url = "memory://"
+[retry.tiers.complex]
+attempt_timeout_seconds = 90
+deadline_seconds = 120
+[streaming.tiers.complex]
+first_token_timeout_seconds = 60
+idle_timeout_seconds = 60
+[streaming]
+failover = "off"
+"""
+"""The example of CONTRACT section 12, less what has not landed."""
+
+SMALL: dict[str, Any] = {
+    "providers": {"p1": {"base_url": "http://p1.test/v1"}},
+    "tiers": {"simple": [{"provider": "p1", "model": "m"}]},
+}
+
+
+def refusal(source: Any, environ: dict[str, str] | None = None, **tables: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        load_config({**source, **tables} if tables else source, environ=environ or {})
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.toml", lambda values: TOML),
+        ("a.yaml", yaml.safe_dump),
+        ("a.yml", yaml.safe_dump),
+        ("a.JSON", json.dumps),
+    ],
+)
+def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
+    file = tmp_path / name
+    file.write_text(write(tomllib.loads(TOML)))
+    config = load_config(file, environ={})
+    assert config.tiers["simple"] == (
+        TierEntry(
+            provider="local",
+            model="qwen3-8b",
+            input_price_per_million=0.05,
+            output_price_per_million=0.20,
+        ),
+    )
+    assert config.providers["openai"].base_url == "https://api.openai.com/v1"
+    assert config.retry.deadline("complex") == 120
+    assert config.streaming.idle_timeout("complex") == 60
+    assert load_config(str(file), environ={}) == load_config(tomllib.loads(TOML), environ={})
+
+
+@pytest.mark.parametrize(
+    ("table", "path"),
+    [
+        ('[tier_config]\nsource = "http"', "tier_config.source"),
+        ('[tier_config]\nurl = "https://c/api"', "tier_config.url"),
+        ('[cache]\nurl = "redis://h:6379/0"', "cache.url"),
+        ("[cache]\ntimeout_seconds = 0.25", "cache.timeout_seconds"),
+        ('[streaming]\nfailover = "first_token"', "streaming.failover"),
+        ('[streaming]\nfailover = "buffered"', "streaming.failover"),
+        ("[streaming]\nbuffered_deadline_seconds = 1", "streaming.buffered_deadline_seconds"),
+        ("[streaming]\ncomment_seconds = 1", "streaming.comment_seconds"),
+        ('[request_log]\nurl = "sqlite:///a.db"', "request_log"),
+        ('[telemetry]\nservice_name = "t"', "telemetry"),
+        ("[sessions]\nttl_seconds = 1", "sessions"),
+        ("[health]\nmultiplier = 2.0", "health"),
+        ("[[policies]]\nname = 'a'", "policies"),
+        ("[proxy]\ntarget = 'http://a'", "proxy"),
+        ("[auth]\ntokens_file = 'a'", "auth"),
+        ("[admin]\ntoken_env = 'A'", "admin"),
+        ("[limits]\nmax_in_flight = 1", "limits.max_in_flight"),
+        ("[limits]\nmax_buffered_bytes = 1", "limits.max_buffered_bytes"),
+        ("[routing]\nescalate = true", "routing.escalate"),
+        ('[routing]\ndefault_tier = "auto"', "routing.default_tier"),
+        ("[providers.p1]\nca_file = 'a'", "providers.p1.ca_file"),
+        ("[providers.p1]\nproxy_url = 'a'", "providers.p1.proxy_url"),
+        ("[[tiers.simple]]\nprovider='p1'\nmodel='m'\nset={}", "tiers.simple[0].set"),
+        (
+            "[[tiers.simple]]\nprovider='p1'\nmodel='m'\ncontext_window=1",
+            "tiers.simple[0].context_window",
+        ),
+    ],
+)
+def test_what_has_not_landed_is_refused_by_its_name(table, path):
+    text = refusal(SMALL, **tomllib.loads(table))
+    assert text.startswith(f"{path}: "), text
+    assert "did you mean" not in text, "another setting is no help"
+
+
+def test_a_given_config_is_checked_too_and_a_sound_one_is_kept():
+    assert load_config(load_config(SMALL, environ={})) == load_config(SMALL, environ={})
+    with pytest.raises(ConfigError, match="tiers: no tier has a candidate"):
+        load_config(Config())
+
+
+def test_a_given_mapping_is_not_changed():
+    before = json.dumps(SMALL)
+    load_config(SMALL, environ={"TIERGATE_PROVIDERS__P1__BASE_URL": "http://other/v1"})
+    assert json.dumps(SMALL) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "text"),
+    [
+        ("a.ini", b"", "{file}: the name must end in .toml, .yaml, .yml, .json"),
+        ("a", b"", "{file}: the name must end in"),
+        ("a.toml", None, "configuration: cannot read {file}: No such file or directory"),
+        ("a.toml", b"\xff", "configuration: cannot read {file}: not UTF-8"),
+        ("a.toml", b"a = ", "{file}: Invalid value (at end of document)"),
+        ("a.toml", b"a = 1\na = 2", "{file}: Cannot overwrite a value"),
+        ("a.json", b"{", "{file}: Expecting property name"),
+        ("a.json", b"[1]", "{file}: must hold tables of settings, not a list"),
+        ("a.json", b"[" * 100_000, "{file}: maximum recursion depth exceeded"),
+        ("a.yaml", b"a: [", "{file}: while parsing a flow node"),
+        ("a.yaml", b"hello", "{file}: must hold tables of settings, not a str"),
+        ("a.yaml", b"retry: &a [*a]", "file {file}: nested too deeply"),
+        ("a.yaml", b"a: !!python/object:os.system {}", "{file}: could not determine a constructor"),
+        ("a.yaml", b"", "tiers: no tier has a candidate"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, name, content, text):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    assert refusal(file).startswith(text.format(file=file))
+
+
+def test_a_directory_or_an_impossible_name_is_no_file(tmp_path):
+    (tmp_path / "a.toml").mkdir()
+    assert refusal(tmp_path / "a.toml").endswith("a.toml: Is a directory")
+    assert "null byte" in refusal("a\0.toml")
+
+
+def test_yaml_without_its_library_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    (tmp_path / "a.yaml").write_text("a: 1")
+    assert refusal(tmp_path / "a.yaml") == "YAML needs PyYAML: pip install 'tiergate[yaml]'"
+
+
+@pytest.mark.parametrize("strict", [False, "false", "False", "0", 0])
+def test_a_configuration_may_be_newer_than_the_process_that_reads_it(strict, caplog):
+    tables = {**SMALL, "server": {"strict": strict}, "sessions": {"ttl_seconds": 1}}
+    assert load_config(tables, environ={}).tiers["simple"][0].model == "m"
+    assert "sessions: unknown key, ignored" in caplog.text
+
+
+@pytest.mark.parametrize("server", [{}, {"strict": True}, {"strict": "yes"}, 3, None])
+def test_unknown_keys_are_refused_unless_that_is_said(server):
+    assert refusal({**SMALL, "server": server, "sessions": {}}) == "sessions: unknown key"
+
+
+def test_the_sidecars_tables_are_passed_by():
+    tables = {**SMALL, "server": {"listen": "x", "nope": 1}, "logging": {"level": 3}}
+    assert load_config(tables, environ={}) == load_config(SMALL, environ={})
+
+
+# the environment
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "value"),
+    [
+        ("TIERGATE_RETRY__RETRIES", "5", "retry.retries", 5),
+        ("TIERGATE_HEADERS__CLIENT_RETRIES", "true", "headers.client_retries", True),
+        (
+            "TIERGATE_RETRY__TIERS__COMPLEX__DEADLINE_SECONDS",
+            "60",
+            "retry.tiers.complex.deadline_seconds",
+            60,
+        ),
+        ("TIERGATE_ROUTING__PATHS", '["/a", "/b"]', "routing.paths", ("/a", "/b")),
+        (
+            "TIERGATE_ROUTING__ALIASES",
+            '{"gpt-4o*": "complex"}',
+            "routing.aliases",
+            {"gpt-4o*": "complex"},
+        ),
+        ("TIERGATE_CACHE__KEY_PREFIX", "[x]:", "cache.key_prefix", "[x]:"),
+        ("TIERGATE_PORT", "tcp://10.0.0.1:8080", "retry.retries", 2),
+        ("TIERGATE_SERVICE_HOST", "10.0.0.1", "retry.retries", 2),
+        ("TIERGATE_PORT_8080_TCP_ADDR", "10.0.0.1", "retry.retries", 2),
+        ("OTHER_RETRY__RETRIES", "5", "retry.retries", 2),
+        ("tiergate_retry__retries", "5", "retry.retries", 2),
+    ],
+)
+def test_the_environment_sets_what_has_a_double_underscore_in_its_name(name, text, path, value):
+    found: Any = load_config(SMALL, environ={name: text})
+    for part in path.split("."):
+        found = found[part] if isinstance(found, dict) else getattr(found, part)
+    assert found == value
+
+
+def test_the_environment_alone_can_be_a_configuration():
+    environ = {
+        "TIERGATE_PROVIDERS__P1__BASE_URL": "http://p1.test/v1",
+        "TIERGATE_TIERS__SIMPLE": '[{"provider": "p1", "model": "m"}]',
+    }
+    assert config_of(read_document(None, environ=environ)) == load_config(SMALL, environ={})
+
+
+@pytest.mark.parametrize(
+    ("environ", "text"),
+    [
+        ({"TIERGATE_RETRY__RETIRES": "1"}, "retry.retires: unknown key (did you mean 'retries'?)"),
+        ({"TIERGATE_RETRY__RETRIES": ""}, "retry.retries: must be a whole number, not text"),
+        ({"TIERGATE_ROUTING__PATHS": "[1,]"}, "the environment variable TIERGATE_ROUTING__PATHS: "),
+        ({"TIERGATE_ROUTING__PATHS": "[" * 100_000 + "]"}, "the environment variable TIERGATE_ROU"),
+        ({"TIERGATE_ROUTING__PATHS": "/v1"}, "routing.paths: must be a list, not text"),
+        (
+            {"TIERGATE_TIERS__SIMPLE__MODEL": "m"},
+            "TIERGATE_TIERS__SIMPLE__MODEL: simple is not a table, so tiers.simple.model cannot",
+        ),
+    ],
+)
+def test_an_environment_variable_that_cannot_be_used_is_refused(environ, text):
+    assert refusal(SMALL, environ).startswith(text)
+
+
+def test_an_ipv6_address_is_text_and_no_list():
+    document = read_document(None, environ={"TIERGATE_SERVER__LISTEN": "[::1]:8080"})
+    assert document.values == {"server": {"listen": "[::1]:8080"}}
+
+
+def test_flags_win_over_the_environment_over_the_file_over_defaults(tmp_path):
+    file = tmp_path / "a.toml"
+    file.write_text("[retry]\nretries = 1\nfallbacks = 1\njitter = 0\n")
+    document = read_document(
+        file,
+        environ={"TIERGATE_RETRY__RETRIES": "2", "TIERGATE_RETRY__FALLBACKS": "2"},
+        flags={"retry.retries": 3, "server.listen": ":1"},
+    )
+    assert document.values["retry"] == {"retries": 3, "fallbacks": "2", "jitter": 0}
+    assert document.origins == {
+        "retry.retries": "flag",
+        "retry.fallbacks": "environment TIERGATE_RETRY__FALLBACKS",
+        "retry.jitter": f"file {file}",
+        "server.listen": "flag",
+    }
+
+
+def test_a_table_from_the_environment_replaces_the_whole_one():
+    document = read_document(
+        {"routing": {"aliases": {"a": "simple", "b": "simple"}, "default_tier": "simple"}},
+        environ={"TIERGATE_ROUTING__ALIASES": '{"c": "complex"}'},
+    )
+    assert document.values["routing"]["aliases"] == {"c": "complex"}
+    assert document.origins == {
+        "routing.default_tier": "given",
+        "routing.aliases.c": "environment TIERGATE_ROUTING__ALIASES",
+    }
+
+
+# ${VAR}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${A}", "one"),
+        ("x-${A}-${B}-y", "x-one-two-y"),
+        ("${NO:-fallback}", "fallback"),
+        ("${NO:-}", ""),
+        ("${EMPTY:-fallback}", "fallback"),
+        ("${EMPTY}", ""),
+        ("${A:-fallback}", "one"),
+        ("$A {A} $", "$A {A} $"),
+        ("${NO:-http://h:1/${A}", "http://h:1/${A"),
+        ("${TRICK}", "${A}"),
+    ],
+)
+def test_variables_are_filled_in_as_a_shell_would(text, value):
+    environ = {"A": "one", "B": "two", "EMPTY": "", "TRICK": "${A}"}
+    values = {"deep": [{"er": (text,)}], "n": 3}
+    assert read_document(values, environ=environ).values == {"deep": [{"er": [value]}], "n": 3}
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("${NO}", "the environment variable NO is not set"),
+        ("${", "'${' is not followed by a variable's name and '}'"),
+        ("${}", "'${' is not followed by a variable's name and '}'"),
+        ("${1A}", "'${' is not followed by a variable's name and '}'"),
+        ("${A B}", "'${' is not followed by a variable's name and '}'"),
+        ("${A:+b}", "'${' is not followed by a variable's name and '}'"),
+    ],
+)
+def test_a_variable_that_cannot_be_filled_in_is_named_with_its_path(text, reason):
+    tiers = {"simple": [{"provider": "p1", "model": text}]}
+    assert refusal(SMALL, {"A": "one"}, tiers=tiers) == f"tiers.simple[0].model: {reason}"
+
+
+# keys
+
+
+def key(environ: dict[str, str] | None = None, **settings: Any) -> str | None:
+    return read_api_key("p1", Provider(**settings), environ=environ or {})
+
+
+def test_a_key_comes_from_the_environment_or_a_file(tmp_path):
+    (tmp_path / "key").write_text("sk-file\n")
+    assert key({"KEY": " sk-env\n"}, api_key_env="KEY") == "sk-env"
+    assert key(api_key_file=str(tmp_path / "key")) == "sk-file"
+    assert key({"KEY": "x"}, api_key_env="KEY", api_key_file=str(tmp_path / "key")) == "sk-file"
+
+
+def test_a_provider_may_have_no_key_of_ours():
+    assert key() is None
+    assert key({"KEY": "sk"}, api_key_env="KEY", credentials="client") is None
+
+
+@pytest.mark.parametrize("held", [None, "", " \n", "sk-ä", "sk\r\nx: y"])
+def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(tmp_path, held):
+    environ = {} if held is None else {"KEY": held}
+    with pytest.raises(ConfigError, match=r"^providers.p1: no usable key in the environment var"):
+        key(environ, api_key_env="KEY")
+    file = tmp_path / "key"
+    if held is not None:
+        file.write_text(held)
+    with pytest.raises(ConfigError, match=r"^providers.p1") as caught:
+        key(api_key_file=str(file))
+    assert str(file) in str(caught.value)
+    assert "sk" not in str(caught.value).replace(str(file), "")
+
+
+def test_a_key_file_that_is_not_text_is_refused(tmp_path):
+    (tmp_path / "key").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"api_key_file: cannot read .*: not UTF-8"):
+        key(api_key_file=str(tmp_path / "key"))
+
+
+def test_without_being_told_otherwise_the_environment_is_the_processs(monkeypatch):
+    monkeypatch.setenv("TIERGATE_RETRY__RETRIES", "7")
+    monkeypatch.setenv("KEY", "sk")
+    assert load_config(SMALL).retry.retries == 7
+    assert read_api_key("p1", Provider(api_key_env="KEY")) == "sk"

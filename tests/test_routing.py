@@ -1,0 +1,112 @@
+"""Who is asked, in which order: drawn by cost within a tier, cheapest first for a named model."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from tiergate.config import Config
+from tiergate.errors import TierNotConfigured
+from tiergate.exchange import Decision, Share
+from tiergate.routing import make_plan, shares
+from tiergate.snapshot import Snapshot, compile_snapshot
+from tiergate.sources import DocumentEntry, TierDocument
+
+BY_TIER = Decision("simple", "default")
+EXPECTED = {"p1": 0.588, "p2": 0.294, "p5": 0.118}
+DRAWS = 6_000
+
+
+def snapshot(*simple: DocumentEntry, complex_: tuple[DocumentEntry, ...] = ()) -> Snapshot:
+    return compile_snapshot(TierDocument("1", {"simple": simple, "complex": complex_}), Config())
+
+
+def by_cost(*costs: float) -> Snapshot:
+    return snapshot(*(DocumentEntry(f"p{cost}", "m", cost) for cost in costs))
+
+
+class Undrawn(random.Random):
+    """Chance that nobody may take."""
+
+    def random(self) -> float:
+        raise AssertionError("something was drawn")
+
+
+def test_costs_1_2_5_get_shares_of_588_294_and_118_thousandths():
+    pool, chance = by_cost(5, 1, 2), random.Random(1)
+    firsts = Counter(make_plan(BY_TIER, pool, chance)[0].provider for _ in range(DRAWS))
+    assert {name: firsts[name] / DRAWS for name in EXPECTED} == pytest.approx(EXPECTED, abs=0.015)
+
+
+@pytest.mark.parametrize("first", EXPECTED)
+def test_second_places_follow_the_same_weights_without_the_first(first):
+    pool, chance = by_cost(1, 2, 5), random.Random(2)
+    plans = [make_plan(BY_TIER, pool, chance) for _ in range(4 * DRAWS)]
+    seconds = Counter(plan[1].provider for plan in plans if plan[0].provider == first)
+    left = {name: share for name, share in EXPECTED.items() if name != first}
+    expected = {name: share / sum(left.values()) for name, share in left.items()}
+    total = sum(seconds.values())
+    assert {name: seconds[name] / total for name in left} == pytest.approx(expected, abs=0.035)
+
+
+def test_a_plan_names_every_candidate_of_the_tier_once():
+    pool, chance = by_cost(1, 2, 5), random.Random(3)
+    for _ in range(100):
+        plan = make_plan(BY_TIER, pool, chance)
+        assert sorted(each.provider for each in plan) == ["p1", "p2", "p5"]
+
+
+def test_the_same_seed_gives_the_same_plans():
+    pool = by_cost(1, 2, 5)
+    one, other = random.Random(4), random.Random(4)
+    assert [make_plan(BY_TIER, pool, one) for _ in range(50)] == [
+        make_plan(BY_TIER, pool, other) for _ in range(50)
+    ]
+
+
+@pytest.mark.parametrize("cost", [0, 0.5, 1])
+def test_a_cost_below_one_counts_as_one(cost):
+    pool = snapshot(DocumentEntry("a", "m", cost), DocumentEntry("b", "m", 1))
+    assert shares(BY_TIER, pool) == (Share("a", "m", 0.5), Share("b", "m", 0.5))
+
+
+def test_a_single_candidate_is_not_drawn():
+    plan = make_plan(BY_TIER, by_cost(7), Undrawn())
+    assert [each.provider for each in plan] == ["p7"]
+
+
+def test_the_same_model_at_another_provider_is_a_candidate_of_its_own():
+    pool = snapshot(DocumentEntry("a", "m"), DocumentEntry("b", "m"), DocumentEntry("a", "n"))
+    plan = make_plan(BY_TIER, pool, random.Random(5))
+    assert {str(each) for each in plan} == {"a/m", "b/m", "a/n"}
+
+
+def test_a_named_model_is_asked_for_cheapest_first_in_the_order_of_the_configuration():
+    pool = snapshot(
+        DocumentEntry("late", "m", 3),
+        DocumentEntry("other", "n", 1),
+        DocumentEntry("second", "m", 2),
+        complex_=(DocumentEntry("third", "m", 2), DocumentEntry("first", "m", 1)),
+    )
+    decision = Decision("simple", "model", "m")
+    plan = make_plan(decision, pool, Undrawn())
+    assert [each.provider for each in plan] == ["first", "second", "third", "late"]
+    assert [share.share for share in shares(decision, pool)] == [1.0, 0.0, 0.0, 0.0]
+    assert shares(decision, pool)[0] == Share("first", "m", 1.0)
+
+
+def test_the_shares_of_a_tier_are_its_weights_in_the_order_of_the_configuration():
+    told = shares(BY_TIER, by_cost(5, 1, 2))
+    assert [share.provider for share in told] == ["p5", "p1", "p2"]
+    assert {share.provider: round(share.share, 3) for share in told} == EXPECTED
+
+
+def test_an_empty_tier_is_refused_and_no_other_serves_for_it():
+    pool = by_cost(1)
+    for ask in (lambda: make_plan(Decision("complex", "explicit"), pool, Undrawn()),
+                lambda: shares(Decision("complex", "explicit"), pool)):  # fmt: skip
+        with pytest.raises(TierNotConfigured) as refusal:
+            ask()
+        assert (refusal.value.status, refusal.value.code) == (503, "tier_not_configured")
+        assert "complex" in refusal.value.message
+        assert refusal.value.retry_after is None

@@ -1,0 +1,164 @@
+"""The process's two listeners in one loop: where they are, and their orderly end. What only a
+process of its own can show (exit codes, a second signal) is in `e2e/test_sidecar.py`."""
+
+import asyncio
+import gc
+import signal
+import socket
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+from e2e.support import CHAT, HELLO, completing, connected, error_of, recording, routed, silent
+
+from tiergate import ConfigError, Gateway
+from tiergate_sidecar.server import serve
+from tiergate_sidecar.settings import Server
+
+
+class Sidecar:
+    """One that serves in this loop. `stop` says SIGTERM once: a second one would end the tests."""
+
+    def __init__(self, clients, admin):
+        self.clients, self.admin = clients, admin
+        self.stopped = False
+
+    def stop(self, number=signal.SIGTERM):
+        if not self.stopped:
+            self.stopped = True
+            signal.raise_signal(number)
+
+
+@asynccontextmanager
+async def sidecar(base_url="http://127.0.0.1:1/v1", **server):
+    """Leaving it is SIGTERM, and waits for the end."""
+    started = asyncio.get_running_loop().create_future()
+    settings = Server(**{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **server})
+    gateway = Gateway(routed(base_url), environ={})
+    serving = asyncio.create_task(
+        serve(settings, gateway, started=lambda *both: started.set_result(both), now=lambda: 7.0)
+    )
+    await asyncio.wait({serving, started}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        await serving
+    running = Sidecar(*started.result())
+    try:
+        yield running
+    finally:
+        running.stop()
+        await asyncio.wait_for(serving, timeout=5)
+
+
+async def get(address, path):
+    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+        return await client.get(path)
+
+
+async def post(address):
+    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
+        return await client.post(CHAT, json=HELLO)
+
+
+async def connect_again_and_again(address):
+    """uvicorn looks at its flag ten times a second."""
+    async with asyncio.timeout(5):
+        while True:
+            async with connected(f"http://{address}"):
+                await asyncio.sleep(0.01)
+
+
+async def test_clients_and_operators_have_a_listener_each():
+    async with recording(completing("hi")) as upstream, sidecar(upstream.base_url) as here:
+        assert here.clients.port != here.admin.port
+        answer = await post(here.clients)
+        assert answer.json()["choices"][0]["message"]["content"] == "hi"
+        assert "server" not in answer.headers
+        models = (await get(here.clients, "/v1/models")).json()["data"]
+        assert {model["created"] for model in models} == {7}
+        for page in ("/health/live", "/health/ready"):
+            assert (await get(here.admin, page)).status_code == 200
+            assert error_of((await get(here.clients, page)).content)["code"] == "endpoint_not_found"
+        assert (await get(here.admin, "/v1/models")).status_code == 404
+
+
+async def test_without_an_admin_address_only_clients_are_served():
+    async with sidecar(admin="") as here:
+        assert here.admin is None
+        assert (await get(here.clients, "/v1/models")).status_code == 200
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_an_ipv6_address_is_printed_in_brackets():
+    async with sidecar(listen="[::1]:0") as here:
+        assert str(here.clients) == f"[::1]:{here.clients.port}"
+        assert (await get(here.clients, "/v1/models")).status_code == 200
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains_not_ready_then_no_new_connections_then_the_end(number):
+    gate = asyncio.Event()
+
+    async def wait(call):
+        await gate.wait()
+        await completing("whole")(call)
+
+    async with recording(wait) as upstream, sidecar(upstream.base_url) as here:
+        asked = asyncio.create_task(post(here.clients))
+        await upstream.calls()
+        here.stop(number)
+        ready = await get(here.admin, "/health/ready")
+        assert (ready.status_code, ready.json()) == (503, {"status": "draining"})
+        assert (await get(here.admin, "/health/live")).status_code == 200
+        with pytest.raises(ConnectionRefusedError):
+            await connect_again_and_again(here.clients)
+        assert not asked.done()
+        gate.set()
+        assert (await asked).json()["choices"][0]["message"]["content"] == "whole"
+    for address in (here.clients, here.admin):
+        with pytest.raises(httpx.ConnectError):
+            await get(address, "/health/live")
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+async def test_without_a_grace_running_requests_are_let_go_of(caplog):
+    async with recording(silent) as upstream:
+        async with sidecar(upstream.base_url, grace_seconds=0) as here:
+            asked = asyncio.create_task(post(here.clients))
+            (call,) = await upstream.calls()
+            here.stop()
+            assert (await asked).status_code >= 500
+        async with asyncio.timeout(1):
+            await call.gone.wait()
+    assert "Cancel 1 running task(s)" in caplog.text
+
+
+async def test_a_signal_while_starting_ends_it_before_it_serves():
+    heard = []
+    serving = asyncio.create_task(
+        serve(
+            Server(listen="127.0.0.1:0", admin=""),
+            Gateway(routed("http://127.0.0.1:1/v1"), environ={}),
+            started=lambda *both: heard.append(both),
+        )
+    )
+    await asyncio.sleep(0)  # its handlers are set
+    signal.raise_signal(signal.SIGTERM)
+    async with asyncio.timeout(5):
+        await serving
+    assert heard == []
+
+
+@pytest.mark.parametrize("where", ["listen", "admin"])
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [("127.0.0.1", "Address already in use"), ("192.0.2.1", "Cannot assign requested address")],
+)
+async def test_an_address_that_cannot_be_had_is_one_clear_error(where, host, reason):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigError) as failed:
+            async with sidecar(**{where: f"{host}:{port}"}):
+                pass
+    assert str(failed.value) == f"server.{where}: cannot listen on {host}:{port}: {reason}"
+    del failed
+    gc.collect()  # a listener that was had already is not left open: that would warn here

@@ -1,0 +1,98 @@
+"""The sidecar's own tables: their defaults, what they refuse and by which name, and addresses."""
+
+import pytest
+
+from tiergate import ConfigError, read_document
+from tiergate_sidecar.settings import Address, Logging, Server, parse_address, settings_of
+
+TIERS = {
+    "providers": {"p1": {"base_url": "http://p1/v1"}},
+    "tiers": {"simple": [{"provider": "p1", "model": "m"}]},
+}
+
+
+def settings(environ=None, flags=None, **tables):
+    return settings_of(read_document(TIERS | tables, environ=environ or {}, flags=flags))
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port", "printed"),
+    [
+        ("127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
+        ("localhost:0", "localhost", 0, "localhost:0"),
+        (":80", "0.0.0.0", 80, "0.0.0.0:80"),
+        ("[::1]:65535", "::1", 65535, "[::1]:65535"),
+        ("[::]:00080", "::", 80, "[::]:80"),
+    ],
+)
+def test_an_address_is_read_and_printed(text, host, port, printed):
+    address = parse_address(text, "x")
+    assert address == Address(host=host, port=port)
+    assert str(address) == printed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "8080", "localhost", "localhost:", "localhost:http", "a:-1", "a:65536", "a:٣"),
+        *("a:0000065536", "a:" + "1" * 5000, "é..é:80", "a\0b:80"),
+    ],
+)
+def test_what_is_no_address_is_named_with_its_setting(text):
+    with pytest.raises(ConfigError, match=r"^server\.listen: .* is not host:port$"):
+        parse_address(text, "server.listen")
+
+
+@pytest.mark.parametrize("text", ["::1:8080", "[::1:8080", "::1]:8080"])
+def test_a_bare_ipv6_address_is_told_of_brackets(text):
+    with pytest.raises(ConfigError, match=r"^x: .* in brackets"):
+        parse_address(text, "x")
+
+
+def test_the_defaults_are_those_of_the_contract():
+    own, config = settings()
+    assert own.server == Server(
+        listen="127.0.0.1:8080", admin="127.0.0.1:9090", grace_seconds=25, strict=True
+    )
+    assert own.logging == Logging(level="info", format="console")
+    assert list(config.providers) == ["p1"]
+
+
+def test_a_flag_goes_before_the_environment_and_that_before_the_file():
+    own, _ = settings(
+        {"TIERGATE_SERVER__LISTEN": ":2", "TIERGATE_SERVER__ADMIN": ":3", "TIERGATE_PORT": "tcp:"},
+        {"server.listen": ":4"},
+        server={"listen": ":1", "admin": ":1", "grace_seconds": "7"},
+    )
+    assert (own.server.listen, own.server.admin, own.server.grace_seconds) == (":4", ":3", 7)
+
+
+@pytest.mark.parametrize(
+    ("tables", "wrong"),
+    [
+        ({"server": {"lisen": ":1"}}, r"server\.lisen: unknown key \(did you mean 'listen'\?\)"),
+        ({"server": {"listen": ""}}, r"server\.listen: must not be empty"),
+        ({"server": {"listen": "no"}}, r"server\.listen: 'no' is not host:port"),
+        ({"server": {"admin": "no"}}, r"server\.admin: 'no' is not host:port"),
+        ({"server": {"grace_seconds": -1}}, r"^server\.grace_seconds: ."),
+        ({"server": {"probes": ":1"}}, r"server\.probes: unknown key"),
+        ({"server": []}, r"^server: ."),
+        ({"logging": {"format": "xml"}}, r"^logging\.format: ."),
+        ({"telemetry": {}}, r"telemetry: unknown key"),
+        ({"retry": {"retrys": 1}}, r"retry\.retrys: unknown key"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_path(tables, wrong):
+    with pytest.raises(ConfigError, match=wrong):
+        settings(**tables)
+
+
+def test_an_empty_admin_address_is_allowed():
+    assert settings(server={"admin": ""})[0].server.admin == ""
+
+
+def test_without_strictness_unknown_keys_are_warnings_everywhere(caplog):
+    own, config = settings(server={"strict": False, "novel": 1}, retry={"newer": 2})
+    assert (own.server.strict, config.retry.retries) == (False, 2)
+    for path in ("server.novel", "retry.newer"):
+        assert f"configuration: {path}: unknown key, ignored" in caplog.text

@@ -1,0 +1,91 @@
+"""Never executed: every public name, used as a host app would, must type-check."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.types import ASGIApp, Scope
+
+from tiergate import (
+    TIERS,
+    Answerable,
+    Caller,
+    Config,
+    ConfigError,
+    Document,
+    Exchange,
+    Explanation,
+    Gateway,
+    Refused,
+    Reply,
+    Status,
+    Tier,
+    TiergateError,
+    TierMiddleware,
+    TierResponse,
+    __version__,
+    config_of,
+    decode_tables,
+    load_config,
+    read_document,
+    warnings_of,
+)
+
+
+async def who(scope: Scope) -> Caller:
+    if scope.get("user") is None:
+        raise Refused(401, "Sign in first.")
+    if scope["user"] == "busy":
+        raise Refused(429, retry_after=2.5)
+    return Caller("ada", tier="simple", max_tier="moderate")
+
+
+def in_a_list() -> Starlette:
+    return Starlette(middleware=[Middleware(TierMiddleware, config="tiergate.toml", authorize=who)])
+
+
+def around_an_app(app: ASGIApp, tables: Mapping[str, Any], config: Config) -> list[ASGIApp]:
+    gateway = Gateway(config)
+    return [
+        TierMiddleware(app, config="tiergate.toml", authorize="open"),
+        TierMiddleware(app, config=tables, authorize=who),
+        TierMiddleware(app, config=config),
+        TierMiddleware(app, gateway=gateway),
+    ]
+
+
+async def in_a_route(gateway: Gateway, request: Request) -> TierResponse:
+    return TierResponse(gateway, request, caller=Caller(id="ada"))
+
+
+async def by_hand(body: bytes) -> tuple[int, bytes]:
+    async with Gateway({"providers": {}}) as gateway:
+        exchange: Exchange = gateway.begin([(b"x-sentinel-tier", b"complex")])
+        async with gateway.handle(exchange, body) as reply:
+            answer: Reply = reply
+            return answer.status, answer.body
+
+
+def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, dict[Tier, int], list[float]]:
+    status: Status = gateway.status()
+    try:
+        told: Explanation = gateway.explain(body, pairs=[], caller=Caller("ada"))
+    except Answerable as error:
+        refusal: tuple[int, str, bytes] = (error.status, error.code, error.body())
+        raise TiergateError(str(refusal)) from error
+    tier: Tier = told.tier
+    assert tier in TIERS
+    return status.ready, status.candidates, [each.share for each in told.candidates]
+
+
+def configured(path: str) -> Config:
+    try:
+        document: Document = read_document(path, environ={}, flags={"retry.retries": 1})
+        config: Config = config_of(document)
+        tables: Config = decode_tables(document.values, Config, strict=document.strict)
+    except ConfigError as error:
+        raise SystemExit(f"tiergate {__version__}: {error}") from None
+    warnings: list[str] = warnings_of(tables)
+    return load_config(path) if warnings else config
