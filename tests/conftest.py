@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
+import uvloop
 
 from tiergate.testing import VirtualLoop
 from tiergate_sidecar.mock import MockProviders
@@ -22,9 +23,16 @@ REAL_SOCKETS = {
 }
 
 
+# The sidecar serves on uvloop, a host app on either: each ring meets both.
+ON_ASYNCIO = REAL_SOCKETS | {"test_faults.py", "test_hosts.py"}
+
+
 def pytest_asyncio_loop_factories(config, item):
-    real = item.path.name in REAL_SOCKETS or item.path.parent.name == "e2e"
-    return {"real": asyncio.new_event_loop} if real else {"virtual": VirtualLoop}
+    if item.path.name in ON_ASYNCIO:
+        return {"asyncio": asyncio.new_event_loop}
+    if item.path.parent.name == "e2e":
+        return {"uvloop": uvloop.new_event_loop}
+    return {"virtual": VirtualLoop}
 
 
 @pytest.fixture

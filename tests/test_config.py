@@ -5,6 +5,7 @@ import pytest
 
 from tiergate.config import (
     Config,
+    HealthSettings,
     Limits,
     Provider,
     Retry,
@@ -34,10 +35,21 @@ DEFAULTS = {
         "budget_minimum": 10,
         "tiers": {},
     },
+    "health": {
+        "initial_backoff_seconds": 30,
+        "multiplier": 2.0,
+        "max_backoff_seconds": 300,
+        "failures_to_open": 1,
+        "probe_interval_seconds": 0,
+        "last_resort": False,
+    },
     "streaming": {
         "failover": "off",
         "first_token_timeout_seconds": 10,
         "idle_timeout_seconds": 20,
+        "comment_seconds": 15,
+        "buffered_deadline_seconds": 120,
+        "max_buffer_bytes": 8_388_608,
         "max_event_bytes": 1_048_576,
         "summary": False,
         "tiers": {},
@@ -45,7 +57,9 @@ DEFAULTS = {
     "limits": {
         "max_body_bytes": 10_485_760,
         "body_timeout_seconds": 30,
+        "max_in_flight": 1000,
         "max_response_bytes": 67_108_864,
+        "max_buffered_bytes": 67_108_864,
         "send_timeout_seconds": 30,
     },
     "providers": {},
@@ -108,7 +122,13 @@ def test_idle_connections_live_shorter_than_a_python_server_keeps_them(provider,
     ],
 )
 def test_an_attempt_has_half_of_its_tiers_deadline_where_nothing_is_said(retry, attempt, deadline):
-    assert (retry.attempt_timeout("complex"), retry.deadline("complex")) == (attempt, deadline)
+    allowed = retry.deadline("complex")
+    assert (retry.attempt_timeout("complex", allowed), allowed) == (attempt, deadline)
+
+
+def test_an_attempt_has_half_of_a_deadline_that_its_client_shortened():
+    assert Retry().attempt_timeout("simple", 4) == 2
+    assert Retry(attempt_timeout_seconds=5).attempt_timeout("simple", 4) == 5
 
 
 def test_a_tiers_own_times_are_for_that_tier_only():
@@ -151,6 +171,18 @@ def test_a_relative_cost_is_any_number_up_to_ten(cost):
         (Retry, {"budget_window_seconds": 0}),
         (Limits, {"max_body_bytes": 0}),
         (Limits, {"send_timeout_seconds": 0}),
+        (Limits, {"max_in_flight": 0}),
+        (Limits, {"max_buffered_bytes": 0}),
+        (Streaming, {"failover": "always"}),
+        (Streaming, {"comment_seconds": 0}),
+        (Streaming, {"buffered_deadline_seconds": 0}),
+        (Streaming, {"max_buffer_bytes": 0}),
+        (HealthSettings, {"initial_backoff_seconds": -1}),
+        (HealthSettings, {"multiplier": 0.9}),
+        (HealthSettings, {"multiplier": 10.1}),
+        (HealthSettings, {"max_backoff_seconds": 0}),
+        (HealthSettings, {"failures_to_open": 0}),
+        (HealthSettings, {"probe_interval_seconds": 86_401}),
         (Streaming, {"max_event_bytes": 0}),
         (Provider, {"max_connections": 0}),
         (Provider, {"keepalive_seconds": float("inf")}),

@@ -71,8 +71,12 @@ def test_an_unknown_key_is_refused_with_its_path(values, text):
             "routing.aliases.a: must be one of 'simple', 'moderate', 'complex'",
         ),
         (
-            {"streaming": {"failover": "buffered"}},
-            "streaming.failover: must be 'off', which is all that this version has",
+            {"streaming": {"failover": "always"}},
+            "streaming.failover: must be one of 'off', 'first_token', 'buffered'",
+        ),
+        (
+            {"tier_config": {"source": "http"}},
+            "tier_config.source: must be 'inline', which is all that this version has",
         ),
     ],
 )

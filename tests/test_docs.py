@@ -3,13 +3,13 @@
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
 import yaml
 
-from tiergate import config, errors, faults, relay, request_headers, response_headers
+from tiergate import config, errors, faults, relay, request_headers, response_headers, waiting
 from tiergate.loading import load_config
 from tiergate.wellknown import WELL_KNOWN
 from tiergate_sidecar import app
@@ -23,6 +23,7 @@ TABLES = {
     "[routing]": config.Routing,
     "[retry]": config.Retry,
     "[retry.tiers.X]": config.RetryTimes,
+    "[health]": config.HealthSettings,
     "[streaming]": config.Streaming,
     "[streaming.tiers.X]": config.StreamTimes,
     "[limits]": config.Limits,
@@ -107,7 +108,8 @@ def test_the_examples_load_and_say_the_same(kind, read):
         "qwen3-8b",
         "gpt-5",
     ]
-    assert (loaded.retry.deadline("complex"), loaded.retry.attempt_timeout("complex")) == (120, 90)
+    deadline = loaded.retry.deadline("complex")
+    assert (deadline, loaded.retry.attempt_timeout("complex", deadline)) == (120, 90)
 
 
 def names_in(module: Any, pattern: str) -> set[str]:
@@ -158,9 +160,24 @@ def test_every_fault_is_documented_with_what_may_follow_and_no_other():
     assert set(said) == set(table)
     words = {faults.Again.NO: "no", faults.Again.YES: "yes"}
     words |= {faults.Again.AT_ONCE: "once", faults.Again.IF_SOON: "if it"}
-    for label, (again, elsewhere) in said.items():
+    for label, (again, elsewhere, counts) in said.items():
         assert again.startswith(words[table[label].again]), label
         assert elsewhere.startswith("yes") is table[label].elsewhere, label
+        blamed = table[label].blame is faults.Blame.PROVIDER
+        assert counts.startswith("yes" if blamed else "no"), label
+
+
+def test_every_streaming_mode_is_documented_with_its_header_and_its_setting():
+    (header,) = [cells[1] for cells in rows(API, "request header") if "Failover" in cells[0]]
+    assert tuple(re.findall(r"`(\w+)`", header)) == get_args(config.Failover)
+    (setting,) = [cells[1] for cells in rows(SETTINGS, "setting") if cells[0] == "`failover`"]
+    assert tuple(re.findall(r'`"(\w+)"`', setting)) == get_args(config.Failover)
+
+
+def test_the_comments_of_a_long_buffered_stream_are_documented():
+    assert f"`{waiting.COMMENT.decode().strip()}`" in API
+    told = re.findall(r"[ `:]([a-z-]+)=", API.partition("`: x-sentinel-model")[2])
+    assert {"x-sentinel-model", *told} == set(response_headers._OF_DELIVERY)
 
 
 def test_links_between_the_documents_lead_somewhere():

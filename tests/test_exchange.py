@@ -1,6 +1,7 @@
 """Everything known of one request: who calls, what it cost, whom it asked."""
 
 import pytest
+from wired import account
 
 from tiergate.completion import Usage
 from tiergate.exchange import ANONYMOUS, Attempt, Caller, Exchange, attempts_per_provider
@@ -29,7 +30,7 @@ def test_a_caller_is_an_id_and_perhaps_two_tiers():
     ],
 )
 def test_a_request_has_a_cost_when_prices_and_counts_are_known(candidate, usage, cost):
-    exchange = Exchange(id="r", arrived=0, pairs=[], candidate=candidate, usage=usage)
+    exchange = Exchange("r", 0, [], account(), candidate=candidate, usage=usage)
     assert exchange.cost == (None if cost is None else pytest.approx(cost))
 
 

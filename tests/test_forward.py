@@ -4,6 +4,7 @@ Who was asked and when, what the client got, and that nothing stays open whateve
 """
 
 import asyncio
+import itertools
 import random
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ from tiergate.testing import Say, ScriptedTransport, VirtualLoop
 FINE = Say.completion("hi")
 CHUNK = b'data: {"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}\n\n'
 WALL = 1_700_000_000  # Tue, 14 Nov 2023 22:13:20 GMT
+OFF = {"initial_backoff_seconds": 0}
+"""The health of a world where the next request finds everybody available again."""
 
 
 def failing(fault: Fault) -> Say:
@@ -169,7 +172,7 @@ async def test_no_retries_and_no_fallbacks_mean_one_attempt():
 
 
 async def test_a_spent_budget_moves_on_at_once_and_fallbacks_are_not_charged():
-    made = world({"p1": Say.error(503), "p2": FINE}, retry={"budget_minimum": 3})
+    made = world({"p1": Say.error(503), "p2": FINE}, retry={"budget_minimum": 3}, health=OFF)
     assert len((await ask(made)).calls) == 4
     assert len((await ask(made)).calls) == 7  # the third retry of three
     told = await ask(made)
@@ -179,7 +182,7 @@ async def test_a_spent_budget_moves_on_at_once_and_fallbacks_are_not_charged():
 
 async def test_the_budget_is_a_share_of_the_requests_in_its_window():
     settings = {"budget_minimum": 0, "budget_ratio": 0.5, "retries": 1, "fallbacks": 0}
-    made = world({"p1": Say.error(503)}, retry=settings)
+    made = world({"p1": Say.error(503)}, retry=settings, health=OFF)
     asked = []
     for _ in range(6):
         before = len(made.transport.sent)
@@ -374,6 +377,13 @@ async def test_a_busy_provider_is_passed_over_and_is_no_attempt():
     assert told.header("x-arbstr-provider") == "p2"
 
 
+async def test_a_busy_provider_uses_no_fallback_up():
+    script = {"p1": Say.error(501), "p2": failing(BUSY), "p3": failing(BUSY), "p4": FINE}
+    told = await ask(world(script))
+    assert (told.status, len(told.calls)) == (200, 4)
+    assert told.header("x-arbstr-retries") == "1/p1, 1/p4"
+
+
 async def test_with_every_provider_busy_the_client_hears_overloaded():
     told = await ask(world({"p1": failing(BUSY), "p2": failing(BUSY)}))
     assert (told.status, told.code) == (503, "overloaded")
@@ -452,6 +462,17 @@ async def test_the_client_may_only_shorten_the_deadline(asked, ended):
     assert (told.status, told.seconds) == (504, pytest.approx(ended))
 
 
+async def test_a_deadline_that_passes_before_anybody_is_asked_is_a_504():
+    transport, hours = ScriptedTransport({"p1": FINE}), itertools.count(step=3600)
+    providers = {"p1": {"base_url": "http://h.test"}}
+    tiers = {"simple": [{"provider": "p1", "model": "m"}]}
+    given = {"providers": providers, "tiers": tiers}
+    gateway = Gateway(given, transport=transport, clock=lambda: next(hours), environ={})
+    async with gateway.handle(gateway.begin([]), b'{"messages": []}') as reply:
+        assert reply.status == 504
+    assert transport.sent == []
+
+
 async def test_a_tier_has_times_of_its_own():
     times = {"attempt_timeout_seconds": 4, "deadline_seconds": 50}
     made = world({"p1": Say.never(), "p2": Say.never()}, retry={"tiers": {"moderate": times}})
@@ -500,7 +521,6 @@ STREAMS = {
     "401 to our key": (Say.error(401), 0, 502, "provider_error"),
     "a redirect": (Say.error(302), 0, 502, "provider_error"),
     "cannot connect": (failing(UNREACHABLE), 0, 502, "provider_error"),
-    "no connection": (failing(BUSY), 0, 503, "overloaded"),
     "JSON instead of events": (FINE, 0, 502, "provider_error"),
     "an empty stream": (Say.stream(), 0, 502, "provider_error"),
     "a stream cut before its first byte": (Say.stream(cut=True), 0, 502, "provider_error"),
@@ -536,10 +556,24 @@ async def test_a_tier_has_a_first_token_timeout_of_its_own():
     assert (told.status, told.seconds) == (504, 25)
 
 
+async def test_a_busy_provider_is_passed_over_by_a_stream_too_for_nothing_was_sent():
+    made = world({"p1": failing(BUSY), "p2": failing(BUSY), "p3": Say.stream(CHUNK)})
+    told = await ask(made, stream=True)
+    assert (told.status, told.calls) == (200, [("p1", 0), ("p2", 0), ("p3", 0)])
+    assert [str(attempt.candidate) for attempt in told.exchange.attempts] == ["p3/m"]
+
+
+async def test_a_stream_hears_overloaded_when_every_provider_is_busy():
+    told = await ask(world({"p1": failing(BUSY), "p2": failing(BUSY)}), stream=True)
+    assert (told.status, told.code) == (503, "overloaded")
+    assert told.header("x-arbstr-streaming") == "true"
+    assert told.exchange.attempts == ()
+
+
 async def test_a_stale_connection_is_replaced_for_a_stream_too():
     told = await ask(world({"p1": [failing(STALE), Say.stream(CHUNK)]}), stream=True)
     assert (told.status, len(told.calls)) == (200, 2)
-    assert told.reply.relay is not None
+    assert told.reply.stream is not None
 
 
 async def test_the_first_token_timer_counts_the_wait_for_the_headers():
@@ -552,8 +586,8 @@ async def test_the_first_token_timer_counts_the_wait_for_the_headers():
     loop, exchange = asyncio.get_running_loop(), made.gateway.begin([])
     body = b'{"model": "m", "messages": [], "stream": true}'
     async with made.gateway.handle(exchange, body) as reply:
-        assert (reply.relay is not None, loop.time()) == (True, 6)
-        await reply.relay.run(write)
+        assert (reply.stream is not None, loop.time()) == (True, 6)
+        await reply.stream.run(write)
     assert loop.time() == 10
     assert written[0] == b": hello\n\n"
     assert b"stream_stalled" in written[-1]
@@ -570,7 +604,7 @@ async def test_a_summary_ends_a_stream_that_wants_one():
     exchange = made.gateway.begin([])
     body = b'{"model": "m", "messages": [], "stream": true}'
     async with made.gateway.handle(exchange, body) as reply:
-        await reply.relay.run(write)
+        await reply.stream.run(write)
     events = b"".join(written).split(b"\n\n")
     summary = msgspec.json.decode(events[1].removeprefix(b"data: "))
     assert events[2:] == [b"data: [DONE]", b""]

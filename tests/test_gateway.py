@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import random
+import re
 import uuid
 from typing import Any
 
@@ -136,9 +137,10 @@ async def test_an_answer_without_a_content_type_is_json():
         (Say.error(429, retry_after="1"), 429, True),
         (Say(fault=BUSY), 503, False),
         (Say.error(400), 400, False),
+        (Say.error(409), 409, True),
         (Say.completion(), 200, False),
     ],
-    ids=["502", "504", "429", "503 for a second", "400", "200"],
+    ids=["502", "504", "429", "503 for a second", "400", "409", "200"],
 )
 async def test_official_clients_are_told_not_to_multiply_our_attempts(said, status, hushed):
     reply = await ask(gateway(said))
@@ -211,6 +213,22 @@ async def test_a_bug_is_a_500_logged_with_the_request_id_and_the_next_request_is
     assert (await ask(made)).status == 200
 
 
+async def test_a_bug_before_any_provider_is_asked_is_a_500_too(caplog):
+    class Crooked(random.Random):
+        def expovariate(self, lambd: float = 1.0) -> float:
+            raise RuntimeError("no chance")
+
+    pool = [{"provider": "p1", "model": name} for name in ("small", "other")]
+    made = gateway(Say.completion(), tiers={"simple": pool})
+    made._chance = Crooked()
+    with caplog.at_level(logging.ERROR, "tiergate"):
+        reply = await ask(made)
+    assert (reply.status, headers(reply)["x-should-retry"]) == (500, "false")
+    assert "no chance" in caplog.text
+    assert (await ask(made, model="small")).status == 200
+    assert made.capacity.held_bytes == 0
+
+
 async def test_an_unknown_model_may_be_somebody_elses():
     made = gateway(routing={"unknown_model": "pass"})
     with pytest.raises(NotOurs, match="nope"):
@@ -272,11 +290,14 @@ async def test_nothing_that_is_printed_holds_a_key():
         "headers": {"x-other-key": "sk-secret-too"},
     }
     made = gateway(Say.completion(), providers={"p1": provider})
-    await ask(made)
+    exchange = made.begin([(b"authorization", b"Bearer sk-secret-of-the-client")])
+    async with made.handle(exchange, b'{"messages": []}') as reply:
+        shown = repr([exchange, exchange.headers, reply, made.health, made.capacity])
     sent = made._transport.sent[0].headers  # type: ignore[attr-defined]
     assert {("authorization", "Bearer sk-secret"), ("x-other-key", "sk-secret-too")} <= set(sent)
-    shown = repr([made, made._forwarder, made._forwarder.endpoints])
-    assert "p1" in shown
+    shown += repr([made, made.config, made._tools, made._tools.endpoints])
+    for part in (made, made.config, made._tools, exchange, exchange.headers):
+        assert re.search("p1|RequestHeaders, 1", repr(part))  # each says something of itself
     assert "sk-secret" not in shown
 
 

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from wired import account
 
-from tiergate.errors import ClientGone, RequestTimeout, RequestTooLarge
+from tiergate.errors import ClientGone, Overloaded, RequestTimeout, RequestTooLarge
 from tiergate.intake import discard, pieces, read_body
 
 LEFT = {"type": "http.disconnect"}
@@ -35,7 +36,7 @@ async def body_of(client: Client, *, announced: bytes | None = None, limit: int 
     pairs = [(b"accept", b"*/*")]
     if announced is not None:
         pairs.append((b"content-length", announced))
-    return await read_body(pieces(client), pairs, max_bytes=limit, timeout_seconds=30)
+    return await read_body(pieces(client), pairs, account(), max_bytes=limit, timeout_seconds=30)
 
 
 @pytest.mark.parametrize(
@@ -81,12 +82,22 @@ async def test_a_client_that_leaves_before_the_end_is_gone():
         await body_of(Client(part(b"x"), LEFT))
 
 
+async def test_a_body_that_the_process_has_no_room_for_is_shed_as_it_comes():
+    client = Client(part(b"x" * 4), repeat=True)
+    held = account(max_buffered_bytes=9)
+    with pytest.raises(Overloaded):
+        await read_body(pieces(client), [], held, max_bytes=100, timeout_seconds=30)
+    assert client.taken == 3
+    held.close()
+    held.hold(9)  # what had come is given back
+
+
 async def test_a_body_that_somebody_else_reads_is_taken_as_it_comes():
     async def read() -> AsyncIterator[bytes]:
         yield b"a"
         yield b"b"
 
-    assert await read_body(read(), [], max_bytes=2, timeout_seconds=1) == b"ab"
+    assert await read_body(read(), [], account(), max_bytes=2, timeout_seconds=1) == b"ab"
 
 
 @pytest.mark.parametrize(

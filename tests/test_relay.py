@@ -10,14 +10,15 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from wired import account
 
 from tiergate.completion import Usage
-from tiergate.config import Provider
+from tiergate.config import Limits, Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.errors import ClientGone
 from tiergate.exchange import Decision, Exchange
 from tiergate.faults import GARBLED, AttemptFailed
-from tiergate.relay import Relay, StreamLimits, summary_event
+from tiergate.relay import SLICE_BYTES, Relay, StreamLimits, summary_event
 from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 from tiergate.transcript import Transcript
@@ -94,15 +95,19 @@ def relay_of(
     relay_usage: bool = False,
     max_event_bytes: int = 1000,
     summary: Callable[[Exchange], bytes] | None = None,
+    at_end: bool = False,
 ) -> tuple[Relay, Exchange]:
-    exchange = Exchange("id", 0, [], candidate=CANDIDATE, decision=Decision("simple", "default"))
+    decision = Decision("simple", "default")
+    exchange = Exchange("id", 0, [], account(), candidate=CANDIDATE, decision=decision)
     transcript = Transcript(
         choices=choices, relay_usage=relay_usage, max_event_bytes=max_event_bytes
     )
     limits = StreamLimits(first_token=10, idle=20, send=30)
-    made = Relay(
-        answer, first, transcript, limits, exchange, summary and (lambda: summary(exchange))
-    )
+    held = transcript.feed(first)
+    exchange.account.hold(len(held))
+    made = Relay(answer, transcript, held, limits, exchange, at_end=at_end)
+    if summary is not None:
+        made.trailer = lambda: summary(exchange)
     return made, exchange
 
 
@@ -287,6 +292,62 @@ async def test_what_is_left_at_the_end_of_the_body_is_sent_within_the_send_timeo
     client = Client(31, only=b"stop")
     with pytest.raises(ClientGone):
         await relayed(STOP.rstrip(b"\n"), client=client)
+
+
+async def test_what_was_held_goes_out_first_in_slices_and_is_given_back():
+    relay, exchange = relay_of(Script(STOP), TOKEN * 3000)
+    client = Client()
+    await relay.run(client.write)
+    assert client.stream == TOKEN * 3000 + STOP + DONE
+    assert [len(data) for _, data in client.got][:2] == [SLICE_BYTES] * 2
+    assert max(len(data) for _, data in client.got) == SLICE_BYTES
+    exchange.account.hold(Limits().max_buffered_bytes)  # all of the room is free
+
+
+async def test_of_a_stream_that_was_held_to_its_end_nothing_more_is_read():
+    provider, client = Script(TOKEN), Client()
+    relay, _ = relay_of(provider, TOKEN + STOP + THEIR_DONE, at_end=True)
+    await relay.run(client.write)
+    await relay.close()
+    assert client.stream == TOKEN + STOP + THEIR_DONE
+    assert (provider.reads, provider.closed) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("first", "script", "times"),
+    [
+        (ROLE, [2, TOKEN, 1, TOKEN, STOP], [2]),
+        (TOKEN, [2, TOKEN, STOP], [0]),
+        (ROLE, [3, STOP], [3]),
+        (ROLE, [HANG], []),
+    ],
+)
+async def test_the_first_token_is_told_once_when_it_is_there(first, script, times):
+    relay, _ = relay_of(Script(*script), first)
+    told: list[float] = []
+    relay.on_token = lambda: told.append(now())
+    await relay.run(Client().write)
+    assert told == times
+
+
+@pytest.mark.parametrize(
+    ("rest", "oversized"), [([b"data: " + b"x" * 1001], True), ([CUT], False), ([STOP], False)]
+)
+async def test_an_event_that_is_too_large_is_told_apart_from_a_break(rest, oversized):
+    _, relay = await relayed(TOKEN, *rest)
+    assert relay.is_oversized == oversized
+
+
+@pytest.mark.parametrize("rest", [[DONE, HANG], [DONE, CUT], [ERROR], [CUT]])
+async def test_the_end_of_it_all_is_told_once_the_provider_is_let_go(rest):
+    provider = Script(STOP, *rest)
+    relay, _ = relay_of(provider)
+    told: list[bool] = []
+    relay.on_close = lambda: told.append(provider.closed)
+    await relay.run(Client().write)
+    assert told == []
+    await relay.close()
+    assert told == [True]
 
 
 async def test_usage_is_kept_of_a_stream_whose_client_has_left():

@@ -31,6 +31,12 @@ def test_our_headers_are_read():
     assert (seen.client_request_id, seen.idempotency_key) == ("theirs", "once")
 
 
+@pytest.mark.parametrize("mode", ["off", "first_token", "buffered"])
+def test_a_request_may_choose_its_streaming_mode(mode):
+    assert read_headers([(b"x-sentinel-stream-failover", mode.encode())]).failover == mode
+    assert read_headers([]).failover is None
+
+
 def test_of_a_header_that_comes_twice_the_first_counts():
     pairs = [(b"x-sentinel-tier", b"simple"), (b"x-sentinel-tier", b"nonsense")]
     assert read_headers(pairs).tier == "simple"
@@ -56,8 +62,8 @@ def test_of_a_header_that_comes_twice_the_first_counts():
         ("X-Sentinel-Deadline-Ms", b"9" * 5000),
         ("X-Arbstr-Policy", b"fast"),
         ("X-Arbstr-Policy", b""),
-        ("X-Sentinel-Stream-Failover", b"first_token"),
-        ("X-Sentinel-Stream-Failover", b"buffered"),
+        ("X-Sentinel-Stream-Failover", b""),
+        ("X-Sentinel-Stream-Failover", b"Buffered"),
         ("X-Sentinel-Stream-Failover", b"?"),
         ("Idempotency-Key", b"a\x00b"),
         ("Idempotency-Key", b"\xc3\xbc"),

@@ -5,16 +5,18 @@ from collections import Counter
 
 import pytest
 
-from tiergate.config import Config
-from tiergate.errors import TierNotConfigured
+from tiergate.config import Config, HealthSettings
+from tiergate.errors import TierNotConfigured, Unavailable
 from tiergate.exchange import Decision, Share
-from tiergate.routing import make_plan, shares
-from tiergate.snapshot import Snapshot, compile_snapshot
+from tiergate.health import Health
+from tiergate.routing import Plan, make_plan, shares
+from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
 from tiergate.sources import DocumentEntry, TierDocument
 
 BY_TIER = Decision("simple", "default")
 EXPECTED = {"p1": 0.588, "p2": 0.294, "p5": 0.118}
 DRAWS = 6_000
+WELL = Health(HealthSettings(), lambda: 0.0)
 
 
 def snapshot(*simple: DocumentEntry, complex_: tuple[DocumentEntry, ...] = ()) -> Snapshot:
@@ -34,14 +36,16 @@ class Undrawn(random.Random):
 
 def test_costs_1_2_5_get_shares_of_588_294_and_118_thousandths():
     pool, chance = by_cost(5, 1, 2), random.Random(1)
-    firsts = Counter(make_plan(BY_TIER, pool, chance)[0].provider for _ in range(DRAWS))
+    firsts = Counter(
+        make_plan(BY_TIER, pool, WELL, chance).candidates[0].provider for _ in range(DRAWS)
+    )
     assert {name: firsts[name] / DRAWS for name in EXPECTED} == pytest.approx(EXPECTED, abs=0.015)
 
 
 @pytest.mark.parametrize("first", EXPECTED)
 def test_second_places_follow_the_same_weights_without_the_first(first):
     pool, chance = by_cost(1, 2, 5), random.Random(2)
-    plans = [make_plan(BY_TIER, pool, chance) for _ in range(4 * DRAWS)]
+    plans = [make_plan(BY_TIER, pool, WELL, chance).candidates for _ in range(4 * DRAWS)]
     seconds = Counter(plan[1].provider for plan in plans if plan[0].provider == first)
     left = {name: share for name, share in EXPECTED.items() if name != first}
     expected = {name: share / sum(left.values()) for name, share in left.items()}
@@ -52,33 +56,36 @@ def test_second_places_follow_the_same_weights_without_the_first(first):
 def test_a_plan_names_every_candidate_of_the_tier_once():
     pool, chance = by_cost(1, 2, 5), random.Random(3)
     for _ in range(100):
-        plan = make_plan(BY_TIER, pool, chance)
-        assert sorted(each.provider for each in plan) == ["p1", "p2", "p5"]
+        plan = make_plan(BY_TIER, pool, WELL, chance)
+        assert sorted(each.provider for each in plan.candidates) == ["p1", "p2", "p5"]
 
 
 def test_the_same_seed_gives_the_same_plans():
     pool = by_cost(1, 2, 5)
     one, other = random.Random(4), random.Random(4)
-    assert [make_plan(BY_TIER, pool, one) for _ in range(50)] == [
-        make_plan(BY_TIER, pool, other) for _ in range(50)
+    assert [make_plan(BY_TIER, pool, WELL, one) for _ in range(50)] == [
+        make_plan(BY_TIER, pool, WELL, other) for _ in range(50)
     ]
 
 
 @pytest.mark.parametrize("cost", [0, 0.5, 1])
 def test_a_cost_below_one_counts_as_one(cost):
     pool = snapshot(DocumentEntry("a", "m", cost), DocumentEntry("b", "m", 1))
-    assert shares(BY_TIER, pool) == (Share("a", "m", 0.5), Share("b", "m", 0.5))
+    assert shares(BY_TIER, pool, WELL) == (
+        Share("a", "m", "available", 0.5),
+        Share("b", "m", "available", 0.5),
+    )
 
 
 def test_a_single_candidate_is_not_drawn():
-    plan = make_plan(BY_TIER, by_cost(7), Undrawn())
-    assert [each.provider for each in plan] == ["p7"]
+    plan = make_plan(BY_TIER, by_cost(7), WELL, Undrawn())
+    assert [each.provider for each in plan.candidates] == ["p7"]
 
 
 def test_the_same_model_at_another_provider_is_a_candidate_of_its_own():
     pool = snapshot(DocumentEntry("a", "m"), DocumentEntry("b", "m"), DocumentEntry("a", "n"))
-    plan = make_plan(BY_TIER, pool, random.Random(5))
-    assert {str(each) for each in plan} == {"a/m", "b/m", "a/n"}
+    plan = make_plan(BY_TIER, pool, WELL, random.Random(5))
+    assert {str(each) for each in plan.candidates} == {"a/m", "b/m", "a/n"}
 
 
 def test_a_named_model_is_asked_for_cheapest_first_in_the_order_of_the_configuration():
@@ -89,24 +96,71 @@ def test_a_named_model_is_asked_for_cheapest_first_in_the_order_of_the_configura
         complex_=(DocumentEntry("third", "m", 2), DocumentEntry("first", "m", 1)),
     )
     decision = Decision("simple", "model", "m")
-    plan = make_plan(decision, pool, Undrawn())
-    assert [each.provider for each in plan] == ["first", "second", "third", "late"]
-    assert [share.share for share in shares(decision, pool)] == [1.0, 0.0, 0.0, 0.0]
-    assert shares(decision, pool)[0] == Share("first", "m", 1.0)
+    plan = make_plan(decision, pool, WELL, Undrawn())
+    assert [each.provider for each in plan.candidates] == ["first", "second", "third", "late"]
+    assert [share.share for share in shares(decision, pool, WELL)] == [1.0, 0.0, 0.0, 0.0]
+    assert shares(decision, pool, WELL)[0] == Share("first", "m", "available", 1.0)
 
 
 def test_the_shares_of_a_tier_are_its_weights_in_the_order_of_the_configuration():
-    told = shares(BY_TIER, by_cost(5, 1, 2))
+    told = shares(BY_TIER, by_cost(5, 1, 2), WELL)
     assert [share.provider for share in told] == ["p5", "p1", "p2"]
     assert {share.provider: round(share.share, 3) for share in told} == EXPECTED
 
 
 def test_an_empty_tier_is_refused_and_no_other_serves_for_it():
     pool = by_cost(1)
-    for ask in (lambda: make_plan(Decision("complex", "explicit"), pool, Undrawn()),
-                lambda: shares(Decision("complex", "explicit"), pool)):  # fmt: skip
+    for ask in (lambda: make_plan(Decision("complex", "explicit"), pool, WELL, Undrawn()),
+                lambda: shares(Decision("complex", "explicit"), pool, WELL)):  # fmt: skip
         with pytest.raises(TierNotConfigured) as refusal:
             ask()
         assert (refusal.value.status, refusal.value.code) == (503, "tier_not_configured")
         assert "complex" in refusal.value.message
         assert refusal.value.retry_after is None
+
+
+# --- who is in back-off
+
+
+def ailing(**seconds: float) -> Health:
+    """Health in which these providers of `m` have so many seconds of back-off left."""
+    made = Health(HealthSettings(), lambda: 0.0)
+    for provider, left in seconds.items():
+        permit = made.admit(Candidate(provider, "m", 1), 15)
+        assert permit is not None
+        made.failed(permit, left)
+    return made
+
+
+def test_who_is_in_back_off_is_not_planned_and_the_others_share_its_part():
+    pool, health, chance = by_cost(1, 2, 5), ailing(p1=30), random.Random(6)
+    plans = [make_plan(BY_TIER, pool, health, chance).candidates for _ in range(200)]
+    assert {tuple(sorted(each.provider for each in plan)) for plan in plans} == {("p2", "p5")}
+    told = {each.provider: (each.state, each.share) for each in shares(BY_TIER, pool, health)}
+    assert told == {
+        "p1": ("backing off", 0),
+        "p2": ("available", pytest.approx(5 / 7)),
+        "p5": ("available", pytest.approx(2 / 7)),
+    }
+
+
+def test_a_named_model_is_asked_for_at_the_cheapest_that_is_available():
+    pool, decision = by_cost(1, 2, 5), Decision("simple", "model", "m")
+    plan = make_plan(decision, pool, ailing(p1=30), Undrawn())
+    assert [each.provider for each in plan.candidates] == ["p2", "p5"]
+    assert [each.share for each in shares(decision, pool, ailing(p1=30))] == [0, 1, 0]
+
+
+def test_with_everybody_in_back_off_the_shortest_is_told_or_asked_as_a_last_resort():
+    pool, health = by_cost(1, 2, 5), ailing(p1=30, p2=7.5, p5=60)
+    with pytest.raises(Unavailable, match="tier simple is in back-off") as refusal:
+        make_plan(BY_TIER, pool, health, Undrawn())
+    assert (refusal.value.code, refusal.value.retry_after) == ("service_unavailable", 7.5)
+    plan = make_plan(BY_TIER, pool, health, Undrawn(), last_resort=True)
+    assert plan == Plan((Candidate("p2", "m", 2),), last_resort=True)
+    assert [each.share for each in shares(BY_TIER, pool, health)] == [0, 0, 0]
+
+
+def test_with_somebody_available_nobody_is_a_last_resort():
+    plan = make_plan(BY_TIER, by_cost(1, 2), ailing(p1=30), Undrawn(), last_resort=True)
+    assert plan == Plan((Candidate("p2", "m", 2),))

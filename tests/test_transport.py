@@ -489,3 +489,55 @@ def test_one_transport_serves_one_loop_after_another_and_leaves_no_socket(closin
     sessions.clear()
     gc.collect()
     assert [loop() for loop in loops] == [None] * 3  # nor is a finished loop kept alive
+
+
+# --- asking whether a provider is there
+
+
+@pytest.mark.parametrize(
+    ("status", "well"), [(200, True), (404, False), (302, False), (401, False), (503, False)]
+)
+async def test_a_probe_asks_for_the_models_with_our_own_key_and_200_is_well(status, well):
+    seen: list[Call] = []
+
+    async def models(call: Call) -> None:
+        seen.append(call)
+        await call.respond(status, b"{}", [("location", "/elsewhere")])
+
+    async with RawServer(models) as server, Transports() as transport:
+        assert await transport.probe(endpoint(f"{server.url}/v1?api-version=1")) is well
+    [call] = seen
+    assert (call.method, call.target, call.body) == ("GET", "/v1/models?api-version=1", b"")
+    assert call.header("authorization") == "Bearer sk-1"
+
+
+async def test_a_probe_takes_no_place_of_a_request_and_leaves_no_connection_in_use():
+    async with RawServer(named) as server, Transports() as transport:
+        to = endpoint(server.url, max_connections=1, acquire_timeout_seconds=0)
+        answer = await transport.post(to, headers(to), b"{}")
+        assert await transport.probe(to)
+        answer.close()
+        assert (await ask(transport, to))[0] == 200
+        assert await transport.probe(to)
+
+
+@pytest.mark.parametrize(
+    ("handler", "fault"), [(reset, DISCONNECTED), (hang_up, DISCONNECTED), (garbage, GARBLED)]
+)
+async def test_a_probe_that_is_not_answered_says_what_it_met(handler, fault):
+    async with RawServer(handler) as server, Transports() as transport:
+        with pytest.raises(AttemptFailed) as failed:
+            await transport.probe(endpoint(server.url))
+    assert failed.value.fault is fault
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://127.0.0.1:{port}", "http://nope.invalid", f"http://{'a' * 64}.invalid"],
+    ids=["refused", "no such name", "no name at all"],
+)
+async def test_a_probe_of_a_provider_that_cannot_be_connected_fails_as_a_request_does(url):
+    async with Transports() as transport:
+        with pytest.raises(AttemptFailed) as failed:
+            await transport.probe(endpoint(url.format(port=unused_port())))
+    assert failed.value.fault is UNREACHABLE

@@ -14,8 +14,9 @@ from tiergate.crosscheck import warnings_of
 from tiergate.decoding import decode_tables
 from tiergate.errors import Answerable, ConfigError, Refused, TiergateError
 from tiergate.exchange import Caller, Exchange, Explanation
-from tiergate.gateway import Gateway, Reply, Status
+from tiergate.gateway import Gateway, Status
 from tiergate.loading import Document, config_of, load_config, read_document
+from tiergate.reply import Reply
 from tiergate.tiers import TIERS, Tier
 
 if TYPE_CHECKING:

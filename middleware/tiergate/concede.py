@@ -18,12 +18,13 @@ def concede(failures: list[Failure]) -> Failure:
     candidate, last = failures[-1]
     if last.fault is REJECTED:
         return _shaped(failures[-1])
+    made = [failure for _, failure in failures if failure.fault is not BUSY]
     if last.fault.timed:
         raise DeadlineExceeded(
-            f"No answer in time after {_attempts(len(failures))}.", provider=candidate.provider
+            f"No answer in time after {_attempts(len(made))}.", provider=candidate.provider
         )
-    if all(failure.fault is RATE_LIMITED for _, failure in failures):
-        waits = [f.retry_after for _, f in failures if f.retry_after is not None]
+    if made and all(failure.fault is RATE_LIMITED for failure in made):
+        waits = [failure.retry_after for failure in made if failure.retry_after is not None]
         raise RateLimited(
             "Every provider of this tier is limiting its rate.", retry_after=min(waits, default=1)
         )
@@ -34,7 +35,7 @@ def concede(failures: list[Failure]) -> Failure:
         raise Overloaded("All connections to the providers are in use.", retry_after=1)
     raise ProviderFailed(
         f"The provider {candidate.provider} failed ({last.fault.label}) after"
-        f" {_attempts(len(failures))}.",
+        f" {_attempts(len(made))}.",
         provider=candidate.provider,
     )
 

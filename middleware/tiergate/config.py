@@ -19,6 +19,7 @@ Count = Annotated[int, Meta(ge=0)]
 PositiveCount = Annotated[int, Meta(ge=1)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]  # a dollar a token
 Cost = Annotated[float, Meta(ge=0, le=10)]
+Failover = Literal["off", "first_token", "buffered"]
 
 
 class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,13 +65,26 @@ class Retry(Table, frozen=True):
         own = self.tiers.get(tier)
         return (own and own.deadline_seconds) or self.deadline_seconds
 
-    def attempt_timeout(self, tier: Tier) -> float:
-        """Seconds; half of the deadline where the setting is 0."""
+    def attempt_timeout(self, tier: Tier, deadline: float) -> float:
+        """Seconds; half of a request's deadline where the setting is 0."""
         own = self.tiers.get(tier)
         chosen = own.attempt_timeout_seconds if own else None
-        return (self.attempt_timeout_seconds if chosen is None else chosen) or self.deadline(
-            tier
-        ) / 2
+        return (self.attempt_timeout_seconds if chosen is None else chosen) or deadline / 2
+
+
+class HealthSettings(Table, frozen=True):
+    """When a candidate that failed is left alone, and for how long. The seeds' numbers."""
+
+    initial_backoff_seconds: Seconds = 30
+    """0 turns health off."""
+    multiplier: Annotated[float, Meta(ge=1, le=10)] = 2.0
+    max_backoff_seconds: PositiveSeconds = 300
+    failures_to_open: PositiveCount = 1
+    """Failed requests in a row; 1 is the seeds' rule."""
+    probe_interval_seconds: Seconds = 0
+    """Ask `GET {base_url}/models` of those in back-off so often; 0: only requests ask."""
+    last_resort: bool = False
+    """With everybody in back-off, try the one nearest its end instead of a 503."""
 
 
 class StreamTimes(Table, frozen=True):
@@ -83,9 +97,14 @@ class StreamTimes(Table, frozen=True):
 class Streaming(Table, frozen=True):
     """How long a stream may be silent, and how large one event may be."""
 
-    failover: Literal["off"] = "off"
+    failover: Failover = "off"
     first_token_timeout_seconds: PositiveSeconds = 10
     idle_timeout_seconds: PositiveSeconds = 20
+    comment_seconds: PositiveSeconds = 15
+    """A client of a buffered stream hears a comment so often: below the usual 30 s of proxies."""
+    buffered_deadline_seconds: PositiveSeconds = 120
+    max_buffer_bytes: PositiveCount = 8_388_608
+    """Of one stream before its commit point; a long answer is well under 1 MiB."""
     max_event_bytes: PositiveCount = 1_048_576
     """Chunks are a few hundred bytes; 1 MiB leaves room for an image in one delta."""
     summary: bool = False
@@ -106,7 +125,11 @@ class Limits(Table, frozen=True):
     max_body_bytes: PositiveCount = 10_485_760
     """A long context is under 2 MiB; images in base64 fit too."""
     body_timeout_seconds: PositiveSeconds = 30
+    max_in_flight: PositiveCount = 1000
+    """Requests at once; beyond it 503 at once, because a queue only hides an overload."""
     max_response_bytes: PositiveCount = 67_108_864
+    max_buffered_bytes: PositiveCount = 67_108_864
+    """Of all requests together: bodies, held streams, whole answers."""
     send_timeout_seconds: PositiveSeconds = 30
     """A client that reads nothing for so long holds a provider's connection for nobody."""
 
@@ -127,6 +150,9 @@ class Provider(Table, frozen=True):
     keepalive_seconds: Seconds | None = None
     """None: 4 for http (Python model servers close after 5), 30 for https."""
     stream_usage: bool = True
+
+    def __repr__(self) -> str:
+        return f"<Provider {self.base_url}>"  # never the headers: they may hold a key
 
     @property
     def keepalive(self) -> float:
@@ -171,6 +197,7 @@ class Config(Table, frozen=True):
 
     routing: Routing = Routing()
     retry: Retry = Retry()
+    health: HealthSettings = HealthSettings()
     streaming: Streaming = Streaming()
     limits: Limits = Limits()
     providers: dict[str, Provider] = field(default_factory=dict)

@@ -158,5 +158,6 @@ def _times(config: Config) -> Iterator[str]:
     if retry.attempt_timeout_seconds > retry.deadline_seconds:
         yield f"retry.{where}"
     for tier in retry.tiers:
-        if retry.attempt_timeout(tier) > retry.deadline(tier):
+        deadline = retry.deadline(tier)
+        if retry.attempt_timeout(tier, deadline) > deadline:
             yield f"retry.tiers.{tier}.{where}"

@@ -20,7 +20,7 @@ _EXPOSED_PREFIXES: Final = (b"x-ratelimit-", b"openai-")
 
 
 class Endpoint(Struct, frozen=True):
-    """The chat endpoint of one provider.
+    """One provider's endpoints: `url` for chats, `models_url` to ask whether it is there.
 
     `fixed` goes with every request, `passed` names what of the client's headers may, `exposed` what
     of the provider's answer may go back. `own_credential` says whose key a 401 speaks of.
@@ -28,6 +28,7 @@ class Endpoint(Struct, frozen=True):
 
     name: str
     url: str
+    models_url: str
     settings: Provider
     fixed: tuple[tuple[str, str], ...]
     passed: frozenset[bytes]
@@ -75,7 +76,8 @@ def _endpoint(name: str, provider: Provider, key: str | None) -> Endpoint:
         passed |= CLIENT_CREDENTIALS
     return Endpoint(
         name=name,
-        url=_chat_url(provider.base_url),
+        url=_below(provider.base_url, "chat/completions"),
+        models_url=_below(provider.base_url, "models"),
         settings=provider,
         fixed=tuple(fixed.items()),
         passed=passed - {header.encode() for header in fixed},
@@ -84,7 +86,7 @@ def _endpoint(name: str, provider: Provider, key: str | None) -> Endpoint:
     )
 
 
-def _chat_url(base_url: str) -> str:
-    """`/chat/completions` below the base; a query (Azure's `api-version`) stays behind it."""
-    scheme, host, path, query, _ = urlsplit(base_url)
-    return urlunsplit((scheme, host, f"{path.rstrip('/')}/chat/completions", query, ""))
+def _below(base_url: str, path: str) -> str:
+    """A path below the base; a query (Azure's `api-version`) stays behind it."""
+    scheme, host, base, query, _ = urlsplit(base_url)
+    return urlunsplit((scheme, host, f"{base.rstrip('/')}/{path}", query, ""))

@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
+from tiergate.capacity import Account
 from tiergate.completion import Usage
 from tiergate.request_headers import Pairs, RequestHeaders
 from tiergate.snapshot import Candidate
@@ -60,12 +62,17 @@ class Attempt(Struct, frozen=True):
     resent: bool = False
 
 
-class Exchange(Struct, weakref=True):
-    """One request, from arrival to the last byte of its answer."""
+class Exchange(Struct):
+    """One request, from arrival to the last byte of its answer.
+
+    `account` counts what is held in memory for it, `body_bytes` of that the request's body.
+    """
 
     id: str
     arrived: float
     pairs: Pairs
+    account: Account
+    body_bytes: int = 0
     caller: Caller = ANONYMOUS
     headers: RequestHeaders | None = None
     request: ChatRequest | None = None
@@ -74,6 +81,17 @@ class Exchange(Struct, weakref=True):
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
     events_dropped: int = 0
+
+    def __repr__(self) -> str:
+        made = ", ".join(f"{each.candidate}: {each.fault or 'ok'}" for each in self.attempts)
+        return f"<Exchange {self.id} {made or 'no attempts'}>"  # never the client's headers
+
+    def forget_body(self) -> None:
+        """Let go of the request's bytes: its answer is under way, and may take long."""
+        assert self.request is not None
+        self.request = replace(self.request, members={})
+        self.account.drop(self.body_bytes)
+        self.body_bytes = 0
 
     @property
     def cost(self) -> float | None:
@@ -84,10 +102,11 @@ class Exchange(Struct, weakref=True):
 
 
 class Share(Struct, frozen=True):
-    """A candidate of a pool and the probability that it is chosen first."""
+    """A candidate of a pool, its health, and the probability that it is chosen first."""
 
     provider: str
     model: str
+    state: str
     share: float
 
 

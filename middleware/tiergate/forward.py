@@ -1,277 +1,245 @@
-"""Carrying a plan out: ask a candidate, ask it again or leave it, within one deadline.
+"""Carrying a plan out: ask a candidate, ask it again or leave it with one verdict, by one deadline.
 
 What may follow a failure is data in `faults` and arithmetic in `retry`; here it is done. Ends with
-an answer that is ready to commit, or with the error that the client is to hear.
+an answer that is ready to go out, or with the error that the client is to hear.
 """
 
 import asyncio
-import random
-from collections.abc import Callable
+from functools import partial
+from typing import Final
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from tiergate.completion import NO_ERROR, read_completion, read_error
+from tiergate.attempt import Asker, Delivered, Tools
 from tiergate.concede import concede
-from tiergate.config import Config
-from tiergate.endpoint import Endpoint
+from tiergate.errors import DeadlineExceeded, Unavailable
 from tiergate.exchange import Attempt, Exchange
-from tiergate.faults import (
-    BUSY,
-    DISCONNECTED,
-    GARBLED,
-    OVERSIZED,
-    SILENT,
-    STALE,
-    AttemptFailed,
-    fault_of_status,
-)
-from tiergate.relay import Relay, StreamLimits, summary_event
-from tiergate.retry import RetryBudget, Standing, parse_retry_after, wait_before_retry
+from tiergate.faults import BUSY, AttemptFailed, Blame
+from tiergate.health import Permit
+from tiergate.opening import COMMIT_OF, Commit
+from tiergate.relay import Relay
+from tiergate.retry import Standing, wait_before_retry
 from tiergate.routing import Plan
 from tiergate.snapshot import Candidate
-from tiergate.transcript import Transcript
-from tiergate.transport import Answer, RawHeaders, Transport
+
+_SLACK_SECONDS: Final = 0.05  # between the start of a deadline and that of the attempt under it
 
 
-class Delivered(Struct, frozen=True):
-    """An answer ready to go out: whole in `body`, or a stream that `relay` carries."""
+class Times(Struct, frozen=True):
+    """Seconds of one delivery: to the commit point, and for one attempt while others are left.
 
-    endpoint: Endpoint
-    status: int
-    headers: RawHeaders
-    body: bytes = b""
-    relay: Relay | None = None
+    `full` is what an attempt has where the client has not shortened the deadline: only a provider
+    that was silent for so long is at fault.
+    """
 
-
-class Forwarder(Struct, frozen=True):
-    """What every delivery shares. `clock` is monotonic, `wall` Unix time, both in seconds."""
-
-    config: Config
-    endpoints: dict[str, Endpoint]
-    transport: Transport
-    budget: RetryBudget
-    clock: Callable[[], float]
-    wall: Callable[[], float]
-    chance: random.Random
-
-    def __repr__(self) -> str:
-        return f"<Forwarder to {', '.join(self.endpoints)}>"  # never the headers of a provider
-
-    async def forward(self, exchange: Exchange, plan: Plan) -> Delivered:
-        """Deliver one request; raises `errors.Answerable` when nobody could serve it."""
-        return await _Delivery(self, exchange, plan).run()
+    deadline: float
+    attempt: float
+    full: float
 
 
-class _Delivery:
+class Delivery:
     """One request on its way. Its state is the exchange's attempts and the failures behind them."""
 
-    def __init__(self, tools: Forwarder, exchange: Exchange, plan: Plan) -> None:
+    def __init__(self, tools: Tools, exchange: Exchange, plan: Plan) -> None:
         assert exchange.request is not None
         assert exchange.headers is not None
-        assert exchange.decision is not None
+        mode = exchange.headers.failover or tools.config.streaming.failover
+        commit = COMMIT_OF[mode]
         self._tools = tools
         self._exchange = exchange
-        self._request = exchange.request
-        self._headers = exchange.headers
-        self._tier = exchange.decision.tier
-        self._failures: list[tuple[Candidate, AttemptFailed]] = []
-        self._resent = False
-        settings = tools.config.retry
+        self._plan = plan
         # A stream without failover is one attempt with its own timeouts (CONTRACT section 8).
-        self._retries = not self._request.stream
-        self._plan = plan[: 1 + settings.fallbacks] if self._retries else plan[:1]
-        self._deadline = tools.clock() + self._time_to_commit()
+        self._once = exchange.request.stream and commit is Commit.FIRST_BYTE
+        self._allowed = 1 if self._once else 1 + tools.config.retry.fallbacks
+        self._tried = 0
+        self._times = _times(tools, exchange, commit)
+        self._deadline = tools.clock() + self._times.deadline
+        self._asker = Asker(tools, exchange, commit)
+        self._failures: list[tuple[Candidate, AttemptFailed]] = []
+        self._suspended: list[tuple[Permit, AttemptFailed]] = []
+        self._permit: Permit | None = None
 
     async def run(self) -> Delivered:
-        now = self._tools.clock
-        self._tools.budget.count_request(now())
-        for position, candidate in enumerate(self._plan):
-            delivered = await self._serve(candidate, position)
+        """Deliver; raises `errors.Answerable` when nobody could serve the request."""
+        tools = self._tools
+        tools.budget.count_request(tools.clock())
+        try:
+            delivered = await self._walk()
+        except BaseException:  # the client left, or the process is full: nobody's fault
+            self._judge_suspended(guilty=False)
+            if self._permit is not None:
+                tools.health.released(self._permit)
+            raise
+        everybody = self._tried > 1 and len(self._suspended) == self._tried
+        self._judge_suspended(guilty=not everybody)
+        return delivered or self._concede()
+
+    async def _walk(self) -> Delivered | None:
+        for position, candidate in enumerate(self._plan.candidates):
+            if self._tried == self._allowed or self._tools.clock() >= self._deadline:
+                break
+            permit = self._admit(candidate)
+            if permit is None:
+                continue  # since the plan was made, another request has failed or probes there
+            self._tried += 1
+            delivered = await self._serve(candidate, permit, position)
             if delivered is not None:
                 return delivered
-            if not self._failures[-1][1].fault.elsewhere or now() >= self._deadline:
+            fault = self._failures[-1][1].fault
+            if fault is BUSY:
+                self._tried -= 1  # nothing was sent
+            if not fault.elsewhere:
                 break
+        return None
+
+    def _concede(self) -> Delivered:
+        if not self._failures and self._tools.clock() >= self._deadline:
+            raise DeadlineExceeded("The deadline passed before anybody could be asked.")
+        if not self._failures:
+            waits = [self._tools.health.seconds_left(each) for each in self._plan.candidates]
+            raise Unavailable("Every model of this tier is in back-off.", retry_after=min(waits))
         candidate, failure = concede(self._failures)
-        endpoint = self._tools.endpoints[candidate.provider]
         assert failure.status is not None
+        endpoint = self._tools.endpoints[candidate.provider]
         return Delivered(endpoint, failure.status, failure.headers, failure.body)
 
-    def _time_to_commit(self) -> float:
-        """Seconds from now until an answer must be ready to go out."""
-        config = self._tools.config
-        if self._retries:
-            configured = config.retry.deadline(self._tier)
-        else:
-            configured = config.streaming.first_token_timeout(self._tier)
-        return min(configured, self._headers.deadline_seconds or configured)
+    def _admit(self, candidate: Candidate) -> Permit | None:
+        health = self._tools.health
+        permit = health.admit(candidate, self._times.full)
+        if permit is None and self._plan.last_resort:
+            return health.last_resort(candidate)
+        return permit
 
-    async def _serve(self, candidate: Candidate, position: int) -> Delivered | None:
-        """Ask one candidate until it answers or is to be left."""
-        settings, now = self._tools.config.retry, self._tools.clock
-        others_left = position + 1 < len(self._plan)
-        timeout = settings.attempt_timeout(self._tier)
+    async def _serve(self, candidate: Candidate, permit: Permit, position: int) -> Delivered | None:
+        """Ask one candidate until it answers or is to be left; one verdict either way."""
+        tools, times = self._tools, self._times
         retried = 0
         while True:
-            remaining = self._deadline - now()
-            failure = await self._attempt(
-                candidate, min(timeout, remaining) if others_left else remaining
-            )
-            if isinstance(failure, Delivered):
-                return failure
-            self._failures.append((candidate, failure))
+            self._permit = permit
+            remaining = self._deadline - tools.clock()
+            others_left = self._others_left(position)
+            limit = min(times.attempt, remaining) if others_left else remaining
+            outcome = await self._attempt(candidate, permit, limit, remaining)
+            self._permit = None
+            if isinstance(outcome, Delivered):
+                return self._served(outcome, permit)
+            self._failures.append((candidate, outcome))
             standing = Standing(
-                now=now(),
+                now=tools.clock(),
                 deadline=self._deadline,
-                attempt_timeout=timeout,
+                attempt_timeout=times.attempt,
                 retried=retried,
                 others_left=others_left,
-                may_retry=self._retries and position == 0,
+                may_retry=self._tried == 1 and not self._once and not permit.probe,
             )
-            wait = wait_before_retry(failure, standing, settings, self._tools.chance)
-            if wait is None or not self._tools.budget.take(now()):
-                return None
-            await asyncio.sleep(wait)
-            retried += 1
+            wait = wait_before_retry(outcome, standing, tools.config.retry, tools.chance)
+            if wait is not None and tools.budget.take(tools.clock()):
+                await asyncio.sleep(wait)
+                again = self._admit(candidate)
+                if again is not None:
+                    permit, retried = again, retried + 1
+                    continue
+            self._leave(permit, outcome, full=limit + _SLACK_SECONDS >= times.full)
+            return None
 
-    async def _attempt(self, candidate: Candidate, limit: float) -> Delivered | AttemptFailed:
-        """One attempt, noted in the exchange; a stale connection is replaced once, for free."""
-        self._exchange.candidate = candidate
-        started, resent = self._tools.clock(), self._resent
-        outcome: Delivered | AttemptFailed
-        try:
-            async with asyncio.timeout(limit):
-                outcome = await self._send_fresh(candidate, started)
-        except TimeoutError:
-            outcome = AttemptFailed(SILENT)
-        except AttemptFailed as failure:
-            outcome = AttemptFailed(DISCONNECTED) if failure.fault is STALE else failure
-        except asyncio.CancelledError:
-            self._note(candidate, started, None, "abandoned", resent)
-            raise
-        if isinstance(outcome, Delivered):
-            self._note(candidate, started, outcome.status, None, resent)
-        elif outcome.fault is not BUSY:  # nothing was sent
-            self._note(candidate, started, outcome.status, outcome.fault.label, resent)
-        return outcome
+    def _others_left(self, position: int) -> bool:
+        rest = self._plan.candidates[position + 1 :]
+        return self._tried < self._allowed and any(map(self._tools.health.admits, rest))
 
-    def _note(
-        self,
-        candidate: Candidate,
-        started: float,
-        status: int | None,
-        fault: str | None,
-        resent: bool,
-    ) -> None:
-        attempt = Attempt(
-            candidate=candidate,
-            started=started - self._exchange.arrived,
-            duration=self._tools.clock() - started,
-            status=status,
-            fault=fault,
-            resent=self._resent and not resent,
+    def _served(self, delivered: Delivered, permit: Permit) -> Delivered:
+        if delivered.relay is None:
+            self._tools.health.succeeded(permit)
+            return delivered
+        self._exchange.forget_body()
+        relay = delivered.relay
+        relay.on_close = partial(self._settle, relay, permit)
+        return delivered
+
+    def _settle(self, relay: Relay, permit: Permit) -> None:
+        """The verdict on a stream, once it is over: complete, broken, or left by its client."""
+        exchange, health = self._exchange, self._tools.health
+        last = exchange.attempts[-1]
+        duration = self._tools.clock() - exchange.arrived - last.started
+        broken = relay.error_code or ("provider_error" if relay.transcript.has_error else None)
+        exchange.attempts = (
+            *exchange.attempts[:-1],
+            replace(last, duration=duration, fault=broken),
         )
-        self._exchange.attempts = (*self._exchange.attempts, attempt)
+        if relay.transcript.complete:
+            health.succeeded(permit)
+        elif broken and not relay.is_oversized:
+            health.failed(permit)
+        else:
+            health.released(permit)
 
-    async def _send_fresh(self, candidate: Candidate, started: float) -> Delivered:
-        try:
-            return await self._send(candidate, started)
-        except AttemptFailed as failure:
-            if failure.fault is not STALE or self._resent:
-                raise
-        self._resent = True
-        try:
-            return await self._send(candidate, started)
-        except AttemptFailed as failure:
-            if failure.fault is not BUSY:
-                raise
-            self._resent = False  # it did not go out: the first sending was the attempt
-            raise AttemptFailed(DISCONNECTED) from None
+    def _leave(self, permit: Permit, failure: AttemptFailed, *, full: bool) -> None:
+        if failure.fault.blame is not Blame.PROVIDER or (failure.fault.timed and not full):
+            self._tools.health.released(permit)
+        elif failure.status == 500:
+            self._suspended.append((permit, failure))  # perhaps the request is to blame
+        else:
+            self._tools.health.failed(permit, failure.retry_after)
 
-    async def _send(self, candidate: Candidate, started: float) -> Delivered:
-        endpoint = self._tools.endpoints[candidate.provider]
-        key = self._headers.idempotency_key or self._exchange.id
-        headers = endpoint.request_headers(self._headers, key)
-        body = self._request.render(candidate.model, stream_usage=endpoint.settings.stream_usage)
-        answer = await self._tools.transport.post(endpoint, headers, body)
-        relay = None
-        try:
-            if self._request.stream and 200 <= answer.status < 300:
-                relay = await self._open(answer, started)
-                return Delivered(endpoint, answer.status, answer.headers, relay=relay)
-            return await self._read(answer, endpoint)
-        finally:
-            if relay is None:
-                answer.close()
-
-    async def _read(self, answer: Answer, endpoint: Endpoint) -> Delivered:
-        """A whole answer, judged by its status and by its body."""
-        body = await _read_whole(answer, self._tools.config.limits.max_response_bytes)
-        error = NO_ERROR if answer.status < 400 else read_error(body)
-        fault = fault_of_status(answer.status, error, own_credential=endpoint.own_credential)
-        if fault is None and not _is_encoded(
-            answer.headers
-        ):  # we asked for no encoding: not ours to undo
-            completion = read_completion(body)
-            if completion.valid:
-                self._exchange.usage = completion.usage
+    def _judge_suspended(self, *, guilty: bool) -> None:
+        for permit, failure in self._suspended:
+            if guilty:
+                self._tools.health.failed(permit, failure.retry_after)
             else:
-                fault = GARBLED
-        if fault is None:
-            return Delivered(endpoint, answer.status, answer.headers, body)
-        asked = parse_retry_after(_header(answer.headers, b"retry-after"), self._tools.wall())
-        raise AttemptFailed(
-            fault, status=answer.status, retry_after=asked, headers=answer.headers, body=body
-        )
+                self._tools.health.released(permit)
 
-    async def _open(self, answer: Answer, started: float) -> Relay:
-        """A stream whose first bytes are there."""
-        kind = _header(answer.headers, b"content-type") or ""
-        first = b""
-        if kind.lower().startswith("text/event-stream") and not _is_encoded(answer.headers):
-            first = await answer.read()
-        if not first:
-            raise AttemptFailed(GARBLED, status=answer.status)
-        config, request = self._tools.config, self._request
-        streaming = config.streaming
-        spent = self._tools.clock() - started
-        return Relay(
-            answer,
-            first,
-            Transcript(
-                choices=request.choices,
-                relay_usage=request.wants_usage is True,
-                max_event_bytes=streaming.max_event_bytes,
-            ),
-            StreamLimits(
-                first_token=max(0.0, streaming.first_token_timeout(self._tier) - spent),
-                idle=streaming.idle_timeout(self._tier),
-                send=config.limits.send_timeout_seconds,
-            ),
-            self._exchange,
-            summary=self._summary if streaming.summary else None,
-        )
-
-    def _summary(self) -> bytes:
-        latency = self._tools.clock() - self._exchange.arrived
-        return summary_event(self._exchange, latency=latency, created=self._tools.wall())
+    async def _attempt(
+        self, candidate: Candidate, permit: Permit, limit: float, deadline: float
+    ) -> Delivered | AttemptFailed:
+        """One attempt, noted in the exchange; also one that the client's leaving cut short."""
+        self._exchange.candidate = candidate
+        started, resent = self._tools.clock(), self._asker.resent
+        status: int | None = None
+        fault: str | None = "abandoned"
+        try:
+            delivered = await self._asker.ask(
+                candidate,
+                limit=limit,
+                deadline=deadline,
+                # A probe ends at its first token, also where the answer is held to its end.
+                on_token=partial(self._tools.health.responds, permit),
+            )
+            status, fault = delivered.status, None
+            return delivered
+        except AttemptFailed as failure:
+            status, fault = failure.status, failure.fault.label
+            return failure.with_traceback(None)  # its frames hold all that had been read
+        finally:
+            if fault != BUSY.label:  # nothing was sent
+                attempt = Attempt(
+                    candidate=candidate,
+                    started=started - self._exchange.arrived,
+                    duration=self._tools.clock() - started,
+                    status=status,
+                    fault=fault,
+                    resent=self._asker.resent and not resent,
+                )
+                self._exchange.attempts = (*self._exchange.attempts, attempt)
 
 
-async def _read_whole(answer: Answer, limit: int) -> bytes:
-    pieces, size = [], 0
-    while piece := await answer.read():
-        pieces.append(piece)
-        size += len(piece)
-        if size > limit:
-            raise AttemptFailed(OVERSIZED, status=answer.status)
-    return b"".join(pieces)
-
-
-def _header(headers: RawHeaders, name: bytes) -> str | None:
-    for key, value in headers:
-        if key.lower() == name:
-            return value.decode("latin-1").strip()
-    return None
-
-
-def _is_encoded(headers: RawHeaders) -> bool:
-    return (_header(headers, b"content-encoding") or "identity").lower() != "identity"
+def _times(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
+    assert exchange.request is not None
+    assert exchange.headers is not None
+    assert exchange.decision is not None
+    retry, streaming, tier = tools.config.retry, tools.config.streaming, exchange.decision.tier
+    first_token = streaming.first_token_timeout(tier)
+    allowed = retry.deadline(tier)
+    if exchange.request.stream:
+        allowed = {
+            Commit.FIRST_BYTE: first_token,
+            Commit.FIRST_TOKEN: allowed,
+            Commit.COMPLETE: streaming.buffered_deadline_seconds,
+        }[commit]
+    deadline = min(allowed, exchange.headers.deadline_seconds or allowed)
+    if exchange.request.stream:
+        return Times(deadline, first_token, full=first_token)
+    return Times(
+        deadline,
+        retry.attempt_timeout(tier, deadline),
+        full=retry.attempt_timeout(tier, allowed),
+    )

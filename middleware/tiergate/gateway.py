@@ -4,6 +4,7 @@ Knows no ASGI: `asgi` and `response` bring requests here. The composition root: 
 and HTTP come in as defaults of the constructor.
 """
 
+import asyncio
 import logging
 import os
 import random
@@ -15,35 +16,38 @@ from typing import Any
 
 from msgspec import Struct
 
+from tiergate.attempt import Delivered, Tools
+from tiergate.capacity import Capacity
 from tiergate.config import Config
 from tiergate.endpoint import compile_endpoints
 from tiergate.errors import Answerable, InternalError, Unavailable
 from tiergate.exchange import ANONYMOUS, Caller, Exchange, Explanation
-from tiergate.forward import Delivered, Forwarder
+from tiergate.forward import Delivery
+from tiergate.health import Ailing, Health
 from tiergate.loading import load_config, read_api_key
-from tiergate.relay import Relay
+from tiergate.probing import Prober
+from tiergate.reply import Reply
 from tiergate.request_headers import Pairs, read_headers
 from tiergate.resolve import NotOurs, resolve
-from tiergate.response_headers import JSON, STREAM, error_headers, our_headers
+from tiergate.response_headers import (
+    JSON,
+    RETRIED_BY_CLIENTS,
+    STREAM,
+    error_headers,
+    last_word,
+    our_headers,
+)
 from tiergate.retry import RetryBudget
-from tiergate.routing import make_plan, shares
+from tiergate.routing import Plan, make_plan, shares
 from tiergate.snapshot import compile_snapshot
 from tiergate.sources import InlineSource
 from tiergate.store import Store
 from tiergate.tiers import TIERS, Tier
 from tiergate.transport import AiohttpTransport, Transport
+from tiergate.waiting import Waiting
 from tiergate.wire import parse_request
 
 _log = logging.getLogger("tiergate")
-
-
-class Reply(Struct, frozen=True):
-    """What goes back to the client: `body` whole, or a `relay` that carries a stream."""
-
-    status: int
-    headers: Pairs
-    body: bytes = b""
-    relay: Relay | None = None
 
 
 class Status(Struct, frozen=True):
@@ -54,6 +58,7 @@ class Status(Struct, frozen=True):
     source: str
     providers: tuple[str, ...]
     candidates: dict[Tier, int]
+    ailing: tuple[Ailing, ...]
 
 
 class Gateway:
@@ -89,14 +94,24 @@ class Gateway:
             lambda document: compile_snapshot(document, config),
             key_prefix=config.cache.key_prefix,
         )
-        self._forwarder = Forwarder(
+        self.capacity = Capacity(config.limits)
+        self.health = Health(config.health, clock)
+        self._tools = Tools(
             config=config,
             endpoints=compile_endpoints(config.providers, keys),
             transport=self._transport,
+            health=self.health,
             budget=RetryBudget(config.retry),
             clock=clock,
             wall=wall,
             chance=self._chance,
+        )
+
+        self._prober = Prober(
+            self.health,
+            self._tools.endpoints,
+            self._transport,
+            interval=config.health.probe_interval_seconds,
         )
 
     def __repr__(self) -> str:
@@ -115,11 +130,13 @@ class Gateway:
 
     async def close(self) -> None:
         """Close the connections that the running loop holds; a later request opens new ones."""
+        await self._prober.close()
         await self._transport.close()
 
     def begin(self, pairs: Pairs) -> Exchange:
         """The exchange of a request that has just arrived with these headers (lower-case names)."""
-        return Exchange(id=str(uuid.uuid4()), arrived=self._clock(), pairs=pairs)
+        account = self.capacity.account()
+        return Exchange(id=str(uuid.uuid4()), arrived=self._clock(), pairs=pairs, account=account)
 
     @asynccontextmanager
     async def handle(self, exchange: Exchange, body: bytes) -> AsyncIterator[Reply]:
@@ -128,11 +145,16 @@ class Gateway:
         Raises `NotOurs` for a request that the configuration passes on to the host.
         """
         reply = await self._reply(exchange, body)
+        del body  # a stream may be long; whoever needs the request's bytes has them
         try:
             yield reply
         finally:
-            if reply.relay is not None:
-                await reply.relay.close()
+            try:
+                if reply.stream is not None:
+                    await reply.stream.close()
+            finally:
+                exchange.account.close()
+                self._prober.wake()
 
     def refuse(self, exchange: Exchange, error: Answerable) -> Reply:
         """The answer to a request that ends with an error of ours."""
@@ -152,7 +174,9 @@ class Gateway:
         request, headers = parse_request(body), read_headers(pairs or [])
         decision = resolve(request, headers, caller, snapshot, self.config.routing)
         return Explanation(
-            tier=decision.tier, reason=decision.reason, candidates=shares(decision, snapshot)
+            tier=decision.tier,
+            reason=decision.reason,
+            candidates=shares(decision, snapshot, self.health),
         )
 
     def models(self) -> dict[str, str]:
@@ -175,30 +199,77 @@ class Gateway:
             candidates={tier: len(pool) for tier, pool in snapshot.pools.items()}
             if snapshot
             else {},
+            ailing=tuple(self.health.ailing()),
         )
 
     async def _reply(self, exchange: Exchange, body: bytes) -> Reply:
         try:
-            return self._present(exchange, await self._serve(exchange, body))
+            plan = await self._plan(exchange, body)
+            if self._may_wait(exchange):
+                return await self._wait_for(exchange, plan)
+            return self._present(exchange, await self._deliver(exchange, plan))
         except Answerable as error:
+            error.__traceback__ = None  # else: task keeps error, error frames, a frame the task
             return self.refuse(exchange, error)
         except NotOurs:
             raise
-        except Exception:  # noqa: BLE001  # the outermost wrapper: one request may fail, not the process
-            _log.exception("request %s: a bug in tiergate", exchange.id)
-            return self.refuse(
-                exchange, InternalError("An internal error; the log has the details.")
-            )
+        except Exception:  # noqa: BLE001  # the outermost wrapper
+            return self.refuse(exchange, self._bug(exchange))
 
-    async def _serve(self, exchange: Exchange, body: bytes) -> Delivered:
+    async def _plan(self, exchange: Exchange, body: bytes) -> Plan:
         snapshot = self._store.snapshot or await self._store.load()
         exchange.headers = read_headers(exchange.pairs)
         exchange.request = parse_request(body)
         exchange.decision = resolve(
             exchange.request, exchange.headers, exchange.caller, snapshot, self.config.routing
         )
-        plan = make_plan(exchange.decision, snapshot, self._chance)
-        return await self._forwarder.forward(exchange, plan)
+        last_resort = self.config.health.last_resort
+        return make_plan(
+            exchange.decision, snapshot, self.health, self._chance, last_resort=last_resort
+        )
+
+    async def _deliver(self, exchange: Exchange, plan: Plan) -> Delivered:
+        try:
+            return await Delivery(self._tools, exchange, plan).run()
+        except Answerable:
+            raise
+        except Exception:  # noqa: BLE001  # the outermost wrapper
+            raise self._bug(exchange) from None
+
+    def _bug(self, exchange: Exchange) -> InternalError:
+        """Log the exception at hand: one request may fail, not the process."""
+        _log.exception("request %s: a bug in tiergate", exchange.id)
+        return InternalError("An internal error; the log has the details.")
+
+    def _may_wait(self, exchange: Exchange) -> bool:
+        """Whether the client may hear comments before its answer is ready."""
+        assert exchange.request is not None
+        assert exchange.headers is not None
+        mode = exchange.headers.failover or self.config.streaming.failover
+        return exchange.request.stream and mode == "buffered"
+
+    async def _wait_for(self, exchange: Exchange, plan: Plan) -> Reply:
+        """The reply of a buffered stream; after a while one that begins before it is there."""
+        patience = self.config.streaming.comment_seconds
+        delivery = asyncio.create_task(self._deliver(exchange, plan))
+        waiting = Waiting(
+            delivery,
+            exchange,
+            comment_seconds=patience,
+            send_seconds=self.config.limits.send_timeout_seconds,
+        )
+        try:
+            done, _ = await asyncio.wait({delivery}, timeout=patience)
+        except BaseException:
+            await waiting.close()
+            raise
+        if done:
+            return self._present(exchange, delivery.result())
+        latency = self._latency(exchange)
+        headers = our_headers(
+            exchange, self.config.headers, latency=latency, opened=True, decided_only=True
+        )
+        return Reply(200, [*headers, *STREAM], stream=waiting)
 
     def _present(self, exchange: Exchange, delivered: Delivered) -> Reply:
         opened = delivered.relay is not None
@@ -211,6 +282,8 @@ class Gateway:
             passed = [pair for pair in passed if pair[0] != b"content-type"]
         elif not any(name == b"content-type" for name, _ in passed):
             headers.append(JSON)
+        if delivered.status in RETRIED_BY_CLIENTS:
+            headers += last_word(self.config.headers)
         return Reply(delivered.status, headers + passed, delivered.body, delivered.relay)
 
     def _latency(self, exchange: Exchange) -> float:

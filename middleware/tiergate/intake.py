@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
+from tiergate.capacity import Account
 from tiergate.errors import ClientGone, RequestTimeout, RequestTooLarge
 from tiergate.request_headers import Pairs
 
@@ -26,9 +27,14 @@ async def pieces(receive: "Receive") -> AsyncIterator[bytes]:
 
 
 async def read_body(
-    body: AsyncIterator[bytes], pairs: Pairs, *, max_bytes: int, timeout_seconds: float
+    body: AsyncIterator[bytes],
+    pairs: Pairs,
+    account: Account,
+    *,
+    max_bytes: int,
+    timeout_seconds: float,
 ) -> bytes:
-    """The whole body; raises `RequestTooLarge`, `RequestTimeout` or `ClientGone`.
+    """The whole body; raises `RequestTooLarge`, `RequestTimeout`, `Overloaded` or `ClientGone`.
 
     Never holds more than `max_bytes` and one piece; a body that announces more is not begun.
     """
@@ -42,6 +48,7 @@ async def read_body(
                 size += len(piece)
                 if size > max_bytes:
                     raise _too_large(max_bytes)
+                account.hold(len(piece))
                 held.append(piece)
     except TimeoutError:
         raise RequestTimeout(

@@ -15,15 +15,16 @@ from tiergate.errors import ClientGone
 from tiergate.exchange import Exchange
 from tiergate.faults import AttemptFailed
 from tiergate.sse import EventTooLarge
-from tiergate.transcript import Transcript, error_event
+from tiergate.transcript import DONE_PATIENCE_SECONDS, Transcript, error_event, event
 from tiergate.transport import Answer
 from tiergate.watch import Watch
 
-DONE_PATIENCE_SECONDS: Final = 2.0
-"""A complete answer gets its `[DONE]` from us when the provider has not sent one for so long."""
-
 DRAIN_SECONDS: Final = 0.5
 """For the last bytes of a finished body, so that the connection can be used again."""
+
+SLICE_BYTES: Final = 65_536
+"""Of one write. A held answer would wait twice over in the server's memory for a client that is
+slow; and the send timeout, which asks whether it reads at all, would ask for all of it."""
 
 Write = Callable[[bytes], Awaitable[None]]
 
@@ -37,29 +38,36 @@ class StreamLimits(Struct, frozen=True):
 
 
 class Relay:
-    """One committed stream. `error_code` is set when it had to end with an error of ours.
+    """One committed stream. `error_code` is set when it had to end with an error of ours, and
+    `is_oversized` says that an event was larger than we take: nobody's fault.
 
-    `summary` makes the event that precedes `[DONE]` where one is wanted.
+    `held` was read before the commit point, `at_end` says that nothing comes after it. `trailer`
+    makes what precedes `[DONE]`, where anything does; `on_token` is called at the first token,
+    `on_close` when all is over.
     """
 
     def __init__(
         self,
         answer: Answer,
-        first: bytes,
         transcript: Transcript,
+        held: bytes | bytearray,
         limits: StreamLimits,
         exchange: Exchange,
-        summary: Callable[[], bytes] | None = None,
+        *,
+        at_end: bool = False,
     ) -> None:
         self.error_code: str | None = None
+        self.is_oversized = False
         self.transcript = transcript
+        self.trailer: Callable[[], bytes] = bytes
+        self.on_token: Callable[[], None] = _nothing
+        self.on_close: Callable[[], None] = _nothing
         self._answer = answer
-        self._first = first
+        self._held = held
         self._limits = limits
         self._exchange = exchange
-        self._summary = summary
         self._sending = False
-        self._at_end = False
+        self._at_end = at_end
         self._token_by = 0.0
         self._done_by = 0.0
 
@@ -88,28 +96,33 @@ class Relay:
             pass  # all was said: this was for the connection's sake only
         finally:
             self._answer.close()
+            self.on_close()
 
     async def _relay(self, write: Write, watch: Watch) -> None:
         transcript, read = self.transcript, self._answer.read
         self._token_by = watch.time() + self._limits.first_token
-        watch.limit(self._limits.first_token)
-        piece = self._first
-        while piece:
-            events, comments = transcript.events, transcript.comments
-            out = transcript.feed(piece)
+        out: bytes | bytearray
+        out, had_token = self._held, False
+        held, self._held = len(out), b""  # it may be the whole of a long answer
+        events = comments = -1
+        while True:
             if out:
                 await self._send(write, out, watch)
-            if transcript.ended:
+            self._exchange.account.drop(held)
+            held = 0
+            if transcript.has_token and not had_token:
+                had_token = True
+                self.on_token()
+            if self._at_end or transcript.ended:
                 return
             if transcript.events > events:
                 self._done_by = watch.time() + DONE_PATIENCE_SECONDS
             if transcript.events > events or transcript.comments > comments:
                 watch.limit(self._patience(watch.time()))  # half an event is no sign of life
+            events, comments = transcript.events, transcript.comments
             piece = await read()
-        self._at_end = True
-        out = transcript.finish()
-        if out:
-            await self._send(write, out, watch)
+            self._at_end = not piece
+            out = transcript.feed(piece) if piece else transcript.finish()
 
     def _patience(self, now: float) -> float:
         """Seconds that the provider may be silent from now."""
@@ -117,11 +130,12 @@ class Relay:
             return self._done_by - now
         return self._limits.idle if self.transcript.has_token else self._token_by - now
 
-    async def _send(self, write: Write, out: bytes, watch: Watch) -> None:
+    async def _send(self, write: Write, out: bytes | bytearray, watch: Watch) -> None:
         began = watch.time()
         self._sending = True
-        watch.limit(self._limits.send)
-        await write(out)
+        for start in range(0, len(out), SLICE_BYTES):
+            watch.limit(self._limits.send)
+            await write(bytes(out[start : start + SLICE_BYTES]))
         self._sending = False
         spent = watch.time() - began  # the client's time is not the provider's silence
         self._token_by += spent
@@ -129,6 +143,7 @@ class Relay:
 
     def _note(self, error: Exception) -> None:
         if not self.transcript.complete:
+            self.is_oversized = isinstance(error, EventTooLarge)
             stalled = isinstance(error, TimeoutError)
             self.error_code = "stream_stalled" if stalled else "stream_interrupted"
 
@@ -145,14 +160,17 @@ class Relay:
     def _last_events(self) -> bytes:
         transcript = self.transcript
         if transcript.complete:
-            summary = self._summary() if self._summary else b""
-            return summary + transcript.done_event()
+            return self.trailer() + transcript.done_event()
         if transcript.has_error:
             return b""  # the provider's own error was the last event
         self.error_code = self.error_code or "stream_interrupted"
         assert self._exchange.candidate is not None
         provider = self._exchange.candidate.provider
         return error_event(self.error_code, _MESSAGES[self.error_code], provider)
+
+
+def _nothing() -> None:
+    return
 
 
 _MESSAGES: Final = {
@@ -182,4 +200,4 @@ def summary_event(exchange: Exchange, *, latency: float, created: float) -> byte
             "model": exchange.candidate.model,
         },
     }
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
+    return event(msgspec.json.encode(chunk))

@@ -3,10 +3,11 @@
 The answer's headers are in `response_headers`.
 """
 
-from typing import Final
+from typing import Final, cast, get_args
 
 from msgspec import Struct
 
+from tiergate.config import Failover
 from tiergate.errors import InvalidRequest, UnsupportedEncoding
 from tiergate.tiers import Tier
 from tiergate.wire import parse_conversation, parse_tier
@@ -32,8 +33,12 @@ class RequestHeaders(Struct, frozen=True):
     tier: Tier | None
     conversation: str | None
     deadline_seconds: float | None
+    failover: Failover | None
     client_request_id: str | None
     idempotency_key: str | None
+
+    def __repr__(self) -> str:
+        return f"<RequestHeaders, {len(self.pairs)} of them>"  # never a credential
 
     def named(self, names: frozenset[bytes]) -> list[tuple[str, str]]:
         """The client's headers of these names, for a provider; raises `InvalidRequest`."""
@@ -69,6 +74,7 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
             _text(said, "X-Sentinel-Conversation"), param="X-Sentinel-Conversation"
         ),
         deadline_seconds=_deadline(_text(said, "X-Sentinel-Deadline-Ms")),
+        failover=_failover(_text(said, "X-Sentinel-Stream-Failover")),
         client_request_id=_identifier(said, "X-Request-Id", refuse=False),
         idempotency_key=_identifier(said, "Idempotency-Key", refuse=True),
     )
@@ -77,10 +83,6 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
 def _refuse_what_has_not_landed(said: dict[bytes, bytes]) -> None:
     if b"x-arbstr-policy" in said:
         raise InvalidRequest("No routing policy is configured.", param="X-Arbstr-Policy")
-    if said.get(b"x-sentinel-stream-failover", b"off") != b"off":
-        raise InvalidRequest(
-            "'X-Sentinel-Stream-Failover' must be off.", param="X-Sentinel-Stream-Failover"
-        )
 
 
 def _text(said: dict[bytes, bytes], name: str) -> str | None:
@@ -91,6 +93,15 @@ def _text(said: dict[bytes, bytes], name: str) -> str | None:
         return value.decode().strip()
     except UnicodeDecodeError:
         raise InvalidRequest(f"{name!r} is not valid UTF-8.", param=name) from None
+
+
+def _failover(text: str | None) -> Failover | None:
+    if text is None or text in get_args(Failover):
+        return cast("Failover | None", text)
+    raise InvalidRequest(
+        f"'X-Sentinel-Stream-Failover' must be one of {', '.join(get_args(Failover))}.",
+        param="X-Sentinel-Stream-Failover",
+    )
 
 
 def _deadline(text: str | None) -> float | None:

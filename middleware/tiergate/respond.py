@@ -8,10 +8,12 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from tiergate.errors import Answerable, ClientGone, InternalError
+from tiergate.errors import Answerable, ClientGone, InternalError, Overloaded
 from tiergate.exchange import ANONYMOUS, Caller, Exchange
-from tiergate.gateway import Gateway, Reply
+from tiergate.gateway import Gateway
 from tiergate.intake import discard, pieces, read_body
+from tiergate.relay import SLICE_BYTES
+from tiergate.reply import Reply
 from tiergate.request_headers import check_encoding
 from tiergate.watch import Watch
 
@@ -41,13 +43,21 @@ class Responder:
     ) -> None:
         """Answer; raises `NotOurs` when the configuration passes the request on."""
         try:
-            reply = await self._admit(authorize, body)
-            if reply is None:
-                await self._serve()
-            else:
-                await self._send_refusal(reply)
+            with self._gateway.capacity:
+                await self._answer(authorize, body)
+        except Overloaded as error:
+            await self._send_refusal(self._gateway.refuse(self._exchange, error))
         except (ClientGone, OSError):
             pass  # nobody is there to answer; some servers say so by an OSError of `send`
+        finally:
+            self._exchange.account.close()
+
+    async def _answer(self, authorize: Authorize | None, body: AsyncIterator[bytes] | None) -> None:
+        reply = await self._admit(authorize, body)
+        if reply is None:
+            await self._serve()
+        else:
+            await self._send_refusal(reply)
 
     async def refuse(self, error: Answerable) -> None:
         """Answer with an error when the whole body has been read."""
@@ -66,11 +76,13 @@ class Responder:
             self.body = await read_body(
                 body or pieces(self._receive),
                 self._exchange.pairs,
+                self._exchange.account,
                 max_bytes=limits.max_body_bytes,
                 timeout_seconds=limits.body_timeout_seconds,
             )
         except Answerable as error:
             return self._gateway.refuse(self._exchange, error)
+        self._exchange.body_bytes = len(self.body)
         return None
 
     async def _authorized(self, authorize: Authorize | None) -> Caller:
@@ -94,6 +106,7 @@ class Responder:
             async with watch:
                 self._listener = asyncio.create_task(self._listen(watch))
                 async with self._gateway.handle(self._exchange, self.body) as reply:
+                    self.body = b""
                     await self._send_reply(reply, watch)
         except TimeoutError:
             raise ClientGone("the client left") from None
@@ -113,20 +126,20 @@ class Responder:
 
     async def _send_reply(self, reply: Reply, watch: Watch) -> None:
         await self._start(reply)
-        if reply.relay is not None:
-            await reply.relay.run(self._write)
+        if reply.stream is not None:
+            await reply.stream.run(self._write)
         # A server reports a finished response as a disconnect.
         self._stop_listening()
-        watch.limit(self._gateway.config.limits.send_timeout_seconds)
-        await self._write(reply.body, more=False)
-        watch.limit(None)
+        await self._write_whole(reply.body, watch)
 
     async def _send_refusal(self, reply: Reply) -> None:
         """The whole answer, then what still comes of the body, then the end of the connection.
 
         A server that kept it would read the rest of the body, however much there is. HTTP/2 has no
-        such header, and ends one stream instead.
+        such header, and ends one stream instead. What was held is given back first: a full house
+        would else refuse whoever comes meanwhile.
         """
+        self._exchange.account.close()
         closing = self._scope.get("http_version", "").startswith("1")
         await self._start(reply, [(b"connection", b"close")] if closing else [])
         await self._write(reply.body)
@@ -135,11 +148,20 @@ class Responder:
 
     async def _start(self, reply: Reply, added: Iterable[tuple[bytes, bytes]] = ()) -> None:
         headers = [*reply.headers, *added]
-        if reply.relay is None:
+        if reply.stream is None:
             headers.append((b"content-length", b"%d" % len(reply.body)))
         await self._send(
             {"type": "http.response.start", "status": reply.status, "headers": headers}
         )
+
+    async def _write_whole(self, body: bytes, watch: Watch) -> None:
+        """In slices: a large answer would wait in the server's memory for a client that is slow."""
+        patience = self._gateway.config.limits.send_timeout_seconds
+        last = max(0, len(body) - 1) // SLICE_BYTES * SLICE_BYTES
+        for start in range(0, last + 1, SLICE_BYTES):
+            watch.limit(patience)
+            await self._write(body[start : start + SLICE_BYTES], more=start < last)
+        watch.limit(None)
 
     async def _write(self, data: bytes, more: bool = True) -> None:
         await self._send({"type": "http.response.body", "body": data, "more_body": more})

@@ -8,7 +8,7 @@ import math
 from typing import Final
 
 from tiergate.config import Headers
-from tiergate.errors import Answerable, ProviderFailed, RateLimited, Unavailable
+from tiergate.errors import Answerable, InternalError, ProviderFailed, RateLimited, Unavailable
 from tiergate.errors import DeadlineExceeded as Late
 from tiergate.exchange import Exchange, attempts_per_provider
 from tiergate.request_headers import Pairs
@@ -21,17 +21,32 @@ STREAM: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-accel-buffering", b"no"),
 )
 
+_OF_DELIVERY: Final = ("x-sentinel-model", "x-arbstr-provider", "x-arbstr-retries")
+RETRIED_BY_CLIENTS: Final = frozenset({409})
+"""What official clients try again of the providers' answers that we pass on."""
+
 _SHORT_WAIT_SECONDS: Final = 2
 """A 503 that asks for no more than this may be tried again by the client itself."""
 
 
-def our_headers(exchange: Exchange, settings: Headers, *, latency: float, opened: bool) -> Pairs:
+def our_headers(
+    exchange: Exchange,
+    settings: Headers,
+    *,
+    latency: float,
+    opened: bool,
+    decided_only: bool = False,
+) -> Pairs:
     """The headers that tell what happened; `opened` when the answer is a stream that begins now.
+
+    With `decided_only` those are absent that a delivery still under way may yet change.
 
     `latency` is in seconds since the request arrived. `headers.expose` says which of them clients
     see; the request id they always see.
     """
     said = dict(_facts(exchange, latency=latency, opened=opened))
+    if decided_only:
+        said = {name: value for name, value in said.items() if name not in _OF_DELIVERY}
     if "*" not in settings.expose:
         shown = {name.lower() for name in settings.expose}
         said = {name: value for name, value in said.items() if name in shown}
@@ -44,16 +59,21 @@ def error_headers(error: Answerable, settings: Headers) -> Pairs:
     pairs = [JSON]
     if error.retry_after is not None:
         pairs.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
-    if not settings.client_retries and _exhausted(error):
-        pairs.append((b"x-should-retry", b"false"))
+    if _exhausted(error):
+        pairs += last_word(settings)
     return pairs
 
 
+def last_word(settings: Headers) -> Pairs:
+    """What keeps official clients from asking again (they would triple every attempt)."""
+    return [] if settings.client_retries else [(b"x-should-retry", b"false")]
+
+
 def _exhausted(error: Answerable) -> bool:
-    """Whether another try by the client would only multiply ours (official clients triple them)."""
+    """Whether another try by the client would only multiply ours."""
     if isinstance(error, Unavailable):
         return error.retry_after is not None and error.retry_after > _SHORT_WAIT_SECONDS
-    return isinstance(error, ProviderFailed | Late | RateLimited)
+    return isinstance(error, ProviderFailed | Late | RateLimited | InternalError)
 
 
 def _facts(exchange: Exchange, *, latency: float, opened: bool) -> list[tuple[str, str]]:

@@ -2,43 +2,77 @@
 
 import random
 
-from tiergate.errors import TierNotConfigured
+from msgspec import Struct
+
+from tiergate.errors import TierNotConfigured, Unavailable
 from tiergate.exchange import Decision, Share
+from tiergate.health import Health
 from tiergate.snapshot import Candidate, Snapshot
 
-Plan = tuple[Candidate, ...]
+
+class Plan(Struct, frozen=True):
+    """The candidates in the order they are to be tried; at least one.
+
+    `last_resort` says that its one candidate is in back-off and is to be asked all the same.
+    """
+
+    candidates: tuple[Candidate, ...]
+    last_resort: bool = False
 
 
-def make_plan(decision: Decision, snapshot: Snapshot, chance: random.Random) -> Plan:
-    """The candidates in the order they are to be tried; raises `TierNotConfigured`.
+def make_plan(
+    decision: Decision,
+    snapshot: Snapshot,
+    health: Health,
+    chance: random.Random,
+    *,
+    last_resort: bool = False,
+) -> Plan:
+    """Plan; raises `TierNotConfigured`, or `Unavailable` when everybody is in back-off.
 
     A request that named a model gets all who offer it, cheapest first. Otherwise the tier's pool is
     drawn by weight without replacement: the first is the choice, the others stand by.
     """
+    pool = _pool(decision, snapshot)
+    available = tuple(candidate for candidate in pool if health.admits(candidate))
+    if not available:
+        nearest = min(pool, key=health.seconds_left)
+        if last_resort:
+            return Plan((nearest,), last_resort=True)
+        raise Unavailable(
+            f"Every model of the tier {decision.tier} is in back-off.",
+            retry_after=health.seconds_left(nearest),
+        )
+    if decision.model is not None or len(available) == 1:
+        return Plan(available)
+    # Sorting by exponential variates of rate w is the weighted draw without replacement
+    # (Efraimidis and Spirakis, 2006): the first is i with probability w_i / Σw, and so on.
+    return Plan(tuple(sorted(available, key=lambda each: chance.expovariate(each.weight))))
+
+
+def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Share, ...]:
+    """How likely each candidate is to be the first of a plan; raises `TierNotConfigured`."""
+    pool = _pool(decision, snapshot)
+    available = [candidate for candidate in pool if health.admits(candidate)]
+    weights = {candidate: candidate.weight for candidate in available}
+    if decision.model is not None:
+        weights = dict.fromkeys(available[:1], 1.0)
+    total = sum(weights.values())
+    return tuple(
+        Share(
+            candidate.provider,
+            candidate.model,
+            health.state(candidate).value,
+            weights.get(candidate, 0.0) / total if total else 0.0,
+        )
+        for candidate in pool
+    )
+
+
+def _pool(decision: Decision, snapshot: Snapshot) -> tuple[Candidate, ...]:
     if decision.model is not None:
         return snapshot.models[decision.model].candidates
     pool = snapshot.pools[decision.tier]
     if not pool:
         raise TierNotConfigured(f"No model is configured for the tier {decision.tier}.")
-    if len(pool) == 1:
-        return pool
-    # Sorting by exponential variates of rate w is the weighted draw without replacement
-    # (Efraimidis and Spirakis, 2006): the first is i with probability w_i / Σw, and so on.
-    return tuple(sorted(pool, key=lambda candidate: chance.expovariate(candidate.weight)))
-
-
-def shares(decision: Decision, snapshot: Snapshot) -> tuple[Share, ...]:
-    """How likely each candidate is to be the first of a plan; raises `TierNotConfigured`."""
-    if decision.model is not None:
-        offers = snapshot.models[decision.model].candidates
-        return tuple(
-            Share(offer.provider, offer.model, 1.0 if offer is offers[0] else 0.0)
-            for offer in offers
-        )
-    pool = snapshot.pools[decision.tier]
-    if not pool:
-        raise TierNotConfigured(f"No model is configured for the tier {decision.tier}.")
-    total = sum(candidate.weight for candidate in pool)
-    return tuple(
-        Share(candidate.provider, candidate.model, candidate.weight / total) for candidate in pool
-    )
+    return pool

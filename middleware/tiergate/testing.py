@@ -90,11 +90,14 @@ class Sent(Struct, frozen=True):
 class ScriptedTransport:
     """Providers that answer from a script; the last line of each is repeated.
 
-    `sent` is what they received, in order; `open` counts answers that nobody has let go of.
+    `sent` is what they received, in order; `open` counts answers that nobody has let go of. `well`
+    are those that answer a background probe, `probed` who was asked and when.
     """
 
     def __init__(self, script: Mapping[str, Say | Sequence[Say]]) -> None:
         self.sent: list[Sent] = []
+        self.probed: list[tuple[str, float]] = []
+        self.well: set[str] = set()
         self.open = 0
         self.closed = False
         self._script = {
@@ -111,6 +114,10 @@ class ScriptedTransport:
             raise AttemptFailed(said.fault)
         self.open += 1
         return _ScriptedAnswer(said, self)
+
+    async def probe(self, endpoint: Endpoint) -> bool:
+        self.probed.append((endpoint.name, asyncio.get_running_loop().time()))
+        return endpoint.name in self.well
 
     async def close(self) -> None:
         self.closed = True

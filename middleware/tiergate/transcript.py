@@ -13,6 +13,9 @@ from tiergate.sse import Event, EventReader
 
 DONE_EVENT: Final = b"data: [DONE]\n\n"
 
+DONE_PATIENCE_SECONDS: Final = 2.0
+"""A complete answer gets its `[DONE]` from us when the provider has not sent one for so long."""
+
 
 class Transcript:
     """One answer, read event by event.
@@ -94,4 +97,9 @@ def error_event(code: str, message: str, provider: str) -> bytes:
         "code": code,
         "provider": provider,
     }
-    return b"data: " + msgspec.json.encode({"error": error}) + b"\n\n"
+    return event(msgspec.json.encode({"error": error}))
+
+
+def event(data: bytes) -> bytes:
+    """The bytes of an event; data of several lines is put together again by whoever reads it."""
+    return b"".join(b"data: %b\n" % line for line in data.splitlines()) + b"\n"

@@ -49,6 +49,9 @@ class Transport(Protocol):
     async def post(self, endpoint: Endpoint, headers: list[tuple[str, str]], body: bytes) -> Answer:
         """Send, and wait for the headers of the answer. Raises `AttemptFailed`."""
 
+    async def probe(self, endpoint: Endpoint) -> bool:
+        """Whether the provider answers `GET /models` well. Raises `AttemptFailed`."""
+
     async def close(self) -> None:
         """Close what the running loop holds open."""
 
@@ -66,6 +69,9 @@ class AiohttpTransport:
 
     async def post(self, endpoint: Endpoint, headers: list[tuple[str, str]], body: bytes) -> Answer:
         return await (await self._pool(endpoint)).post(headers, body)
+
+    async def probe(self, endpoint: Endpoint) -> bool:
+        return await (await self._pool(endpoint)).probe(endpoint)
 
     async def close(self) -> None:
         pools = self._pools.pop(asyncio.get_running_loop(), {})
@@ -154,6 +160,16 @@ class _Pool:
                 raise AttemptFailed(_fault_of(error)) from error
             raise
         return _AiohttpAnswer(response, self._places)
+
+    async def probe(self, endpoint: Endpoint) -> bool:
+        url = URL(endpoint.models_url, encoded=True)
+        try:
+            async with self._session.get(
+                url, headers=endpoint.fixed, allow_redirects=False
+            ) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+            raise AttemptFailed(_fault_of(error)) from error
 
     async def _acquire(self) -> None:
         if not self._places.locked():

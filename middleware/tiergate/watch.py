@@ -15,6 +15,7 @@ class Watch:
         self._scope = asyncio.timeout(None)  # the standard library's care for cancellation
         self._until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0  # the timer's own time: uvloop's handles do not always know theirs
         self._ending = False
 
     async def __aenter__(self) -> "Watch":
@@ -46,10 +47,10 @@ class Watch:
             return
         self._until = until = self._loop.time() + seconds
         if self._timer is None:
-            self._timer = self._loop.call_at(until, self._look)
-        elif until < self._timer.when():
+            self._look_at(until)
+        elif until < self._due:
             self._timer.cancel()
-            self._timer = self._loop.call_at(until, self._look)
+            self._look_at(until)
 
     def end(self) -> None:
         """Raise `TimeoutError` in the scope at its next wait."""
@@ -58,11 +59,15 @@ class Watch:
         self._ending = True
         self._scope.reschedule(self._loop.time())
 
+    def _look_at(self, due: float) -> None:
+        self._due = due
+        self._timer = self._loop.call_at(due, self._look)
+
     def _look(self) -> None:
         self._timer = None
         if self._until is None:
             return
         if self._until > self._loop.time():
-            self._timer = self._loop.call_at(self._until, self._look)
+            self._look_at(self._until)
         else:
             self.end()

@@ -35,6 +35,7 @@ def mock_config(base_url: Callable[[str], str]) -> dict[str, Any]:
             ]
             for tier, pool in _MOCK_TIERS.items()
         },
+        "health": {"initial_backoff_seconds": 5},  # short enough to be watched
     }
 
 

@@ -62,7 +62,7 @@ HEADERS = [
     ("X-Sentinel-Deadline-Ms", "1.5"), ("X-Sentinel-Deadline-Ms", "1e3"),
     ("X-Sentinel-Deadline-Ms", "9" * 30), ("X-Sentinel-Deadline-Ms", "soon"),
     ("X-Sentinel-Deadline-Ms", "٣".encode()), ("X-Arbstr-Policy", "cheap"),
-    ("X-Sentinel-Stream-Failover", "first_token"), ("Idempotency-Key", "k" * 256),
+    ("X-Sentinel-Stream-Failover", "sometimes"), ("Idempotency-Key", "k" * 256),
     ("Idempotency-Key", b"\xc3\xa9"),
 ]
 # fmt: on

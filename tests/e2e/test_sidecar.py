@@ -26,7 +26,11 @@ from e2e.support import (
 )
 from openai import AsyncOpenAI
 
-QUICK = {"TIERGATE_RETRY__BACKOFF_SECONDS": "0.01", "TIERGATE_RETRY__BUDGET_RATIO": "0"}
+QUICK = {  # and one fault leaves the next request a fresh provider
+    "TIERGATE_RETRY__BACKOFF_SECONDS": "0.01",
+    "TIERGATE_RETRY__BUDGET_RATIO": "0",
+    "TIERGATE_HEALTH__INITIAL_BACKOFF_SECONDS": "0",
+}
 STREAM = {**HELLO, "model": "small", "stream": True}
 WHOLE = {**HELLO, "model": "small"}
 BOTH_SIGNALS = pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

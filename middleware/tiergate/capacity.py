@@ -1,0 +1,65 @@
+"""How much the process takes on at once: requests, and bytes held for them. Full means no, at once.
+
+There is no queue here: waiting would only hide the overload from whoever could go elsewhere.
+"""
+
+from tiergate.config import Limits
+from tiergate.errors import Overloaded
+
+_RETRY_AFTER_SECONDS = 1
+
+
+class Capacity:
+    """The places of a process. A request enters, and has an `Account` of the bytes it holds.
+
+    Entering raises `Overloaded` when all `max_in_flight` places are taken.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.in_flight = 0
+        self.held_bytes = 0
+        self._limits = limits
+
+    def __repr__(self) -> str:
+        return f"<Capacity {self.in_flight} requests, {self.held_bytes} bytes held>"
+
+    def account(self) -> "Account":
+        return Account(self)
+
+    def __enter__(self) -> None:
+        if self.in_flight >= self._limits.max_in_flight:
+            raise Overloaded("Too many requests at once.", retry_after=_RETRY_AFTER_SECONDS)
+        self.in_flight += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.in_flight -= 1
+
+    def _hold(self, count: int) -> None:
+        if self.held_bytes + count > self._limits.max_buffered_bytes:
+            raise Overloaded("Too much in memory at once.", retry_after=_RETRY_AFTER_SECONDS)
+        self.held_bytes += count
+
+    def _drop(self, count: int) -> None:
+        self.held_bytes -= count
+
+
+class Account:
+    """The bytes that are held for one request, given back all together."""
+
+    def __init__(self, capacity: Capacity) -> None:
+        self._capacity = capacity
+        self._held = 0
+
+    def hold(self, count: int) -> None:
+        """Count `count` more bytes; raises `Overloaded` when the process holds enough."""
+        self._capacity._hold(count)
+        self._held += count
+
+    def drop(self, count: int) -> None:
+        """Some of them are gone."""
+        self._capacity._drop(count)
+        self._held -= count
+
+    def close(self) -> None:
+        """All of them are gone; may be called again."""
+        self.drop(self._held)
