@@ -1,5 +1,5 @@
 # Every target works as the only command on a fresh machine.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -10,7 +10,7 @@ all: check test
 install: $(READY)
 
 $(READY): pyproject.toml
-	@command -v $(PYTHON) >/dev/null || { echo "needs $(PYTHON); say make PYTHON=python3" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "needs Python 3.11 or newer" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $(READY)

@@ -14,8 +14,13 @@ from tiergate.wire import parse_conversation, parse_tier
 
 Pairs = list[tuple[bytes, bytes]]
 
-PASSED_ON: Final = frozenset({b"content-type", b"accept", b"openai-beta"})
-"""What every provider gets of the client's headers; `forward_headers` adds to it per provider."""
+PASSED_ON: Final = frozenset(
+    {b"content-type", b"accept", b"openai-beta", b"traceparent", b"tracestate"}
+)
+"""What every provider gets of the client's headers; `forward_headers` adds to it per provider.
+
+The trace context passes through as it came: there are no spans of our own yet to continue it with.
+"""
 
 CLIENT_CREDENTIALS: Final = frozenset(
     {b"authorization", b"api-key", b"openai-organization", b"openai-project"}

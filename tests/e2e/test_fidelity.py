@@ -120,7 +120,13 @@ NOT_FOR_PROVIDERS = [
 
 
 async def test_a_provider_gets_the_headers_of_the_list_and_no_other():
-    passed = ["Accept: application/json", "OpenAI-Beta: assistants=v2"]
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    passed = [
+        "Accept: application/json",
+        "OpenAI-Beta: assistants=v2",
+        f"traceparent: {trace}",
+        "tracestate: vendor=1",
+    ]
     kind = "Content-Type: application/json; charset=utf-8"
     async with recording() as upstream:
         app = gatewayed(upstream.base_url)
@@ -134,7 +140,10 @@ async def test_a_provider_gets_the_headers_of_the_list_and_no_other():
         "host",
         "accept",
         "openai-beta",
+        "traceparent",
+        "tracestate",
     }
+    assert (call.header("traceparent"), call.header("tracestate")) == (trace, "vendor=1")
     assert call.header("content-type") == "application/json; charset=utf-8"
     assert call.header("openai-beta") == "assistants=v2"
     assert (call.header("user-agent"), call.header("accept-encoding")) == ("tiergate", "identity")
