@@ -198,3 +198,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:
+        """Wait for threads without a limit: virtual time would jump to it at once."""
+        del timeout  # Python 3.12 and later give one
+        await super().shutdown_default_executor()
