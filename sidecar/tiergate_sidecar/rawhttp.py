@@ -19,8 +19,6 @@ from typing import Literal
 
 import h11
 
-__all__ = ["Call", "Handler", "RawServer"]
-
 Handler = Callable[["Call"], Awaitable[None]]
 Headers = Iterable[tuple[str, str]]
 
@@ -202,8 +200,7 @@ class _Connection:
 
     async def serve(self) -> None:
         with suppress(OSError):  # the peer left between requests, or did not manage the handshake
-            # Ours, not the listener's, so that `close()` can end it. A failed one closes by itself,
-            # and nobody would tell the writer: waiting for it would be for ever.
+            # Ours, so that `close()` can end it; nobody tells the writer of one that failed.
             if self.server.ssl is not None:
                 await self._writer.start_tls(self.server.ssl)
             try:
@@ -213,6 +210,8 @@ class _Connection:
                 await self.hang_up()
 
     async def write(self, data: bytes) -> None:
+        if self._writer.transport.is_closing():  # uvloop would raise a RuntimeError
+            raise ConnectionResetError
         self._writer.write(data)
         await self._writer.drain()
 

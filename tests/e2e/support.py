@@ -188,6 +188,8 @@ class RawClient:
         self.writer = writer
 
     async def say(self, data: bytes) -> None:
+        if self.writer.transport.is_closing():  # what asyncio says by itself and uvloop does not
+            raise ConnectionResetError
         self.writer.write(data)
         await self.writer.drain()
 
