@@ -125,3 +125,8 @@ def attempts_per_provider(attempts: Iterable[Attempt]) -> dict[str, int]:
         name = attempt.candidate.provider
         counts[name] = counts.get(name, 0) + 1
     return counts
+
+
+def history(attempts: Iterable[Attempt]) -> str:
+    """The same for people: `2/alpha, 1/beta`."""
+    return ", ".join(f"{count}/{name}" for name, count in attempts_per_provider(attempts).items())

@@ -17,7 +17,7 @@ from tiergate.errors import DeadlineExceeded, Unavailable
 from tiergate.exchange import Attempt, Exchange
 from tiergate.faults import BUSY, AttemptFailed, Blame
 from tiergate.health import Permit
-from tiergate.opening import COMMIT_OF, Commit
+from tiergate.opening import Commit, commit_of
 from tiergate.relay import Relay
 from tiergate.retry import Standing, wait_before_retry
 from tiergate.routing import Plan
@@ -43,9 +43,7 @@ class Delivery:
 
     def __init__(self, tools: Tools, exchange: Exchange, plan: Plan) -> None:
         assert exchange.request is not None
-        assert exchange.headers is not None
-        mode = exchange.headers.failover or tools.config.streaming.failover
-        commit = COMMIT_OF[mode]
+        commit = commit_of(exchange, tools.config.streaming)
         self._tools = tools
         self._exchange = exchange
         self._plan = plan
@@ -227,19 +225,14 @@ def _times(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
     assert exchange.headers is not None
     assert exchange.decision is not None
     retry, streaming, tier = tools.config.retry, tools.config.streaming, exchange.decision.tier
+    allowed, asked = retry.deadline(tier), exchange.headers.deadline_seconds
+    if not exchange.request.stream:
+        deadline = min(allowed, asked or allowed)
+        attempt = retry.attempt_timeout(tier, deadline)
+        return Times(deadline, attempt, full=retry.attempt_timeout(tier, allowed))
     first_token = streaming.first_token_timeout(tier)
-    allowed = retry.deadline(tier)
-    if exchange.request.stream:
-        allowed = {
-            Commit.FIRST_BYTE: first_token,
-            Commit.FIRST_TOKEN: allowed,
-            Commit.COMPLETE: streaming.buffered_deadline_seconds,
-        }[commit]
-    deadline = min(allowed, exchange.headers.deadline_seconds or allowed)
-    if exchange.request.stream:
-        return Times(deadline, first_token, full=first_token)
-    return Times(
-        deadline,
-        retry.attempt_timeout(tier, deadline),
-        full=retry.attempt_timeout(tier, allowed),
-    )
+    if commit is Commit.FIRST_BYTE:
+        allowed = first_token
+    elif commit is Commit.COMPLETE:
+        allowed = streaming.buffered_deadline_seconds
+    return Times(min(allowed, asked or allowed), first_token, full=first_token)

@@ -25,6 +25,7 @@ from tiergate.exchange import ANONYMOUS, Caller, Exchange, Explanation
 from tiergate.forward import Delivery
 from tiergate.health import Ailing, Health
 from tiergate.loading import load_config, read_api_key
+from tiergate.opening import Commit, commit_of
 from tiergate.probing import Prober
 from tiergate.reply import Reply
 from tiergate.request_headers import Pairs, read_headers
@@ -75,7 +76,7 @@ class Gateway:
         *,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,  # noqa: TID251  # the composition root
-        wall: Callable[[], float] = time.time,  # noqa: TID251
+        wall: Callable[[], float] = time.time,  # noqa: TID251  # likewise
         chance: random.Random | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
@@ -244,9 +245,8 @@ class Gateway:
     def _may_wait(self, exchange: Exchange) -> bool:
         """Whether the client may hear comments before its answer is ready."""
         assert exchange.request is not None
-        assert exchange.headers is not None
-        mode = exchange.headers.failover or self.config.streaming.failover
-        return exchange.request.stream and mode == "buffered"
+        commit = commit_of(exchange, self.config.streaming)
+        return exchange.request.stream and commit is Commit.COMPLETE
 
     async def _wait_for(self, exchange: Exchange, plan: Plan) -> Reply:
         """The reply of a buffered stream; after a while one that begins before it is there."""

@@ -12,7 +12,8 @@ from typing import Final
 from msgspec import Struct
 
 from tiergate.capacity import Account
-from tiergate.config import Failover
+from tiergate.config import Failover, Streaming
+from tiergate.exchange import Exchange
 from tiergate.faults import GARBLED, OVERSIZED, SILENT, STALLED, AttemptFailed
 from tiergate.sse import EventTooLarge
 from tiergate.transcript import DONE_PATIENCE_SECONDS, Transcript
@@ -33,6 +34,12 @@ COMMIT_OF: Final[dict[Failover, Commit]] = {
     "first_token": Commit.FIRST_TOKEN,
     "buffered": Commit.COMPLETE,
 }
+
+
+def commit_of(exchange: Exchange, streaming: Streaming) -> Commit:
+    """The commit point of a request: as its header says, else as the configuration does."""
+    assert exchange.headers is not None
+    return COMMIT_OF[exchange.headers.failover or streaming.failover]
 
 
 class OpeningLimits(Struct, frozen=True):
@@ -112,20 +119,17 @@ class Opening:
             watch.limit(until - watch.time())
             events, comments = transcript.events, transcript.comments
             had_token = transcript.has_token
-            self._hold(
-                await self._answer.read()
-            )  # no name keeps the piece while the next is awaited
+            # No name keeps the piece while the next is awaited.
+            self._hold(await self._answer.read())
             if transcript.has_token and not had_token:
                 self._on_token()
             if self._is_committed(limits.max_bytes):
                 return
             # Half an event is no sign of life, and a comment none of more to come.
-            if transcript.complete and transcript.events > events:
+            said_more = transcript.events > events
+            if transcript.complete and said_more:
                 idle_until = watch.time() + DONE_PATIENCE_SECONDS
-            elif (
-                not transcript.complete
-                and transcript.events + transcript.comments > events + comments
-            ):
+            elif not transcript.complete and (said_more or transcript.comments > comments):
                 idle_until = watch.time() + limits.idle
 
     def _hold(self, piece: bytes) -> None:

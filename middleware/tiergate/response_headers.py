@@ -10,7 +10,7 @@ from typing import Final
 from tiergate.config import Headers
 from tiergate.errors import Answerable, InternalError, ProviderFailed, RateLimited, Unavailable
 from tiergate.errors import DeadlineExceeded as Late
-from tiergate.exchange import Exchange, attempts_per_provider
+from tiergate.exchange import Exchange, history
 from tiergate.request_headers import Pairs
 
 REQUEST_ID: Final = "x-arbstr-request-id"
@@ -88,9 +88,7 @@ def _facts(exchange: Exchange, *, latency: float, opened: bool) -> list[tuple[st
     elif exchange.candidate is not None:
         facts.append(("x-sentinel-model", exchange.candidate.model))
     if len(exchange.attempts) > 1:
-        counts = attempts_per_provider(exchange.attempts)
-        retries = ", ".join(f"{count}/{name}" for name, count in counts.items())
-        facts.append(("x-arbstr-retries", retries))
+        facts.append(("x-arbstr-retries", history(exchange.attempts)))
     if exchange.request is not None and exchange.request.stream:
         facts.append(("x-arbstr-streaming", "true"))
     if not opened:

@@ -9,7 +9,7 @@ from typing import Final
 
 from tiergate.attempt import Delivered
 from tiergate.errors import Answerable, ClientGone
-from tiergate.exchange import Exchange, attempts_per_provider
+from tiergate.exchange import Exchange, history
 from tiergate.relay import Write
 from tiergate.transcript import event
 
@@ -69,9 +69,8 @@ class Waiting:
     def _told(self) -> bytes:
         exchange = self._exchange
         assert exchange.candidate is not None
-        counts = attempts_per_provider(exchange.attempts)
-        retries = ", ".join(f"{count}/{name}" for name, count in counts.items())
         return (
             f": x-sentinel-model={exchange.candidate.model}"
-            f" x-arbstr-provider={exchange.candidate.provider} x-arbstr-retries={retries}\n\n"
+            f" x-arbstr-provider={exchange.candidate.provider}"
+            f" x-arbstr-retries={history(exchange.attempts)}\n\n"
         ).encode()
