@@ -36,10 +36,12 @@ test: install system
 soak: install
 	$(BIN)/python bench/soak.py
 
-# What the tests call and Debian ships: openssl makes the certificates of the TLS tests.
+# What the tests call and Debian ships: openssl makes their certificates, redis-server is the real one.
 system:
-	@command -v openssl >/dev/null || { apt-get -qq update && apt-get -qq install -y openssl; } \
-	  || { echo "the tests need openssl" >&2; exit 1; }
+	@for tool in openssl redis-server; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	  test -z "$$missing" \
+	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \
+	  || { echo "the tests need$$missing" >&2; exit 1; }
 
 # The lower bounds of pyproject.toml, each as the version that is installed.
 test-lowest:

@@ -180,9 +180,10 @@ class Soak:
 
     def left(self) -> dict[str, int]:
         # Nobody else may look into a pool; what it holds is what this program is about.
-        pools = list(self.transport._pools.get(asyncio.get_running_loop(), {}).values())
+        here = self.transport._pools._loops.get(asyncio.get_running_loop())
+        pools = [held.thing for held in here._held.values()] if here is not None else []
         connectors = [pool._session.connector for pool in pools]
-        places = sum(2 * self.streams - pool._places._value for pool in pools)
+        places = sum(2 * self.streams - pool.places._value for pool in pools)
         capacity, ailing = self.gateway.capacity, self.gateway.health.ailing()
         return {
             "requests in flight": capacity.in_flight,

@@ -20,6 +20,11 @@ REAL_SOCKETS = {
     "test_mock_answers.py",
     "test_mock_scripts.py",
     "test_server.py",
+    "test_redis_link.py",
+    "test_cache.py",
+    "test_shared_sessions.py",
+    "test_file_watch.py",
+    "test_http_source.py",
 }
 
 

@@ -8,12 +8,13 @@ from contextlib import contextmanager
 @contextmanager
 def kept() -> Iterator[None]:
     """pytest's own handlers are among those that come back."""
-    root, uvicorn = logging.getLogger(), logging.getLogger("uvicorn")
-    errors = logging.getLogger("uvicorn.error")
-    before = root.handlers[:], root.level, uvicorn.level, errors.filters[:]
+    root, errors = logging.getLogger(), logging.getLogger("uvicorn.error")
+    levelled = [root, logging.getLogger("uvicorn"), logging.getLogger("watchfiles")]
+    before = root.handlers[:], errors.filters[:]
+    levels = [logger.level for logger in levelled]
     try:
         yield
     finally:
-        root.handlers[:], level, uvicorn_level, errors.filters[:] = before
-        root.setLevel(level)
-        uvicorn.setLevel(uvicorn_level)
+        root.handlers[:], errors.filters[:] = before
+        for logger, level in zip(levelled, levels, strict=True):
+            logger.setLevel(level)

@@ -1,8 +1,6 @@
 """What the sidecar answers beside chat requests: the list of models, and a clear no in the one
 shape to everything else."""
 
-import json
-
 import httpx
 import pytest
 
@@ -114,8 +112,10 @@ async def test_other_paths_may_be_ours():
 
 
 async def test_nothing_is_listed_before_the_tiers_are_loaded():
-    gateway = Gateway(CONFIG, transport=ScriptedTransport({}), environ={})
+    tables = {"providers": CONFIG["providers"], "tier_config": {"source": "file", "file": "x.json"}}
+    gateway = Gateway(tables, transport=ScriptedTransport({}), environ={})
     app = sidecar_app(gateway, now=lambda: 0)
     over = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=over, base_url="http://sidecar") as client:
-        assert json.loads((await client.get("/v1/models")).content)["data"] == []
+        assert (await client.get("/v1/models")).json()["data"] == []
+        assert (await client.get("/v1/models/simple")).status_code == 404

@@ -15,24 +15,34 @@ from tiergate.testing import Say, ScriptedTransport
 BODY = b'{"model": "m", "messages": []}'
 
 
-def gateway(*, key: bool = False, closes: list[Any] | None = None, **routing: Any) -> Gateway:
-    class Noting(ScriptedTransport):
-        async def close(self) -> None:
-            await super().close()
-            if closes is not None:
-                closes.append("gateway closed")
+class Noting(Gateway):
+    """Says when it opens and closes."""
 
+    notes: list[Any]
+
+    async def open(self) -> None:
+        await super().open()
+        self.notes.append("gateway opened")
+
+    async def close(self) -> None:
+        await super().close()
+        self.notes.append("gateway closed")
+
+
+def gateway(*, key: bool = False, **routing: Any) -> Noting:
     provider = {"base_url": "http://p1.test", **({"api_key_env": "KEY"} if key else {})}
-    return Gateway(
+    made = Noting(
         {
             "providers": {"p1": provider},
             "tiers": {"simple": [{"provider": "p1", "model": "m"}]},
             "routing": routing,
         },
-        transport=Noting({"p1": Say.completion()}),
+        transport=ScriptedTransport({"p1": Say.completion()}),
         clock=asyncio.get_running_loop().time,
         environ={"KEY": "sk-1"},
     )
+    made.notes = []
+    return made
 
 
 def scope(path: str = "/v1/chat/completions", **more: Any) -> dict[str, Any]:
@@ -178,12 +188,12 @@ UP_DONE = {"type": "lifespan.startup.complete"}
 DOWN_DONE = {"type": "lifespan.shutdown.complete"}
 
 
-async def run_lifespan(app: Any, *messages: dict[str, Any]) -> tuple[list[Any], Gateway]:
-    """What was sent, and in it when the gateway closed."""
-    wire = Wire(*messages)
-    made = gateway(closes=wire.sent)
+async def run_lifespan(app: Any, *messages: dict[str, Any]) -> list[Any]:
+    """What was sent, and in it when the gateway opened and closed."""
+    wire, made = Wire(*messages), gateway()
+    made.notes = wire.sent
     await TierMiddleware(app, gateway=made)({"type": "lifespan"}, wire.receive, wire.send)
-    return wire.sent, made
+    return wire.sent
 
 
 async def test_an_app_with_a_lifespan_has_our_opening_and_closing_inside_it():
@@ -195,10 +205,9 @@ async def test_an_app_with_a_lifespan_has_our_opening_and_closing_inside_it():
         seen.append(await receive())
         await send(DOWN_DONE)
 
-    sent, made = await run_lifespan(host, UP, DOWN)
+    sent = await run_lifespan(host, UP, DOWN)
     assert seen == [UP, DOWN]
-    assert sent == [UP_DONE, "gateway closed", DOWN_DONE]
-    assert made.status().ready
+    assert sent == ["gateway opened", UP_DONE, "gateway closed", DOWN_DONE]
 
 
 @pytest.mark.parametrize("error", [ValueError("Django"), AssertionError("http only")], ids=repr)
@@ -206,14 +215,12 @@ async def test_for_an_app_that_knows_no_lifespan_the_protocol_is_answered_here(e
     async def host(given: Any, receive: Any, send: Any) -> None:
         raise error
 
-    sent, made = await run_lifespan(host, UP, DOWN)
-    assert sent == [UP_DONE, "gateway closed", DOWN_DONE]
-    assert made.status().ready
+    sent = await run_lifespan(host, UP, DOWN)
+    assert sent == ["gateway opened", UP_DONE, "gateway closed", DOWN_DONE]
 
 
 async def test_an_app_that_ignores_lifespan_is_let_return():
-    sent, made = await run_lifespan(Host(), UP)
-    assert (sent, made.status().ready) == ([], False)
+    assert await run_lifespan(Host(), UP) == []
 
 
 async def test_what_an_app_raises_after_the_start_is_the_servers_to_hear():
@@ -235,10 +242,8 @@ async def test_a_failure_that_the_app_reports_is_passed_on(said):
         await receive()
         await send(failed)
 
-    sent, made = await run_lifespan(host, UP)
-    assert sent[-1] is failed
-    assert ("gateway closed" in sent) == (said == "lifespan.shutdown.failed")
-    assert not made.status().ready
+    closed = ["gateway closed"] if said == "lifespan.shutdown.failed" else []
+    assert await run_lifespan(host, UP) == [*closed, failed]
 
 
 # --- who may call
@@ -309,3 +314,25 @@ async def test_it_is_not_made_from_both_or_from_neither(both):
     given = {"config": {}, "gateway": gateway()} if both else {}
     with pytest.raises(ConfigError, match="either config= or gateway="):
         TierMiddleware(Host(), **given)
+
+
+async def test_other_paths_are_ours_as_soon_as_a_reload_says_so(tmp_path):
+    path, text = tmp_path / "tiergate.json", '{{"routing": {{"paths": ["{}"]}}, {}}}'
+    rest = (
+        '"providers": {"p1": {"base_url": "http://p1.test"}},'
+        '"tiers": {"simple": [{"provider": "p1", "model": "m"}]}'
+    )
+    path.write_text(text.format("/old", rest))
+    transport = ScriptedTransport({"p1": Say.completion()})
+    host = Host()
+    made = TierMiddleware(host, gateway=Gateway(path, transport=transport, environ={}))
+    path.write_text(text.format("/new", rest))
+    for given in (scope("/old"), scope("/new")):
+        wire = request()
+        await made(given, wire.receive, wire.send)
+    assert len(host.calls) == 1
+    await made.gateway.reload()
+    for given in (scope("/old"), scope("/new")):
+        wire = request()
+        await made(given, wire.receive, wire.send)
+    assert [call[0]["path"] for call in host.calls] == ["/new", "/old"]

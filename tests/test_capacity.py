@@ -80,3 +80,19 @@ async def test_a_request_beyond_the_places_is_refused_at_once_and_a_later_one_se
     assert len(made.asked()) == 2
     assert (await ask(made, stream=False)).status == 200
     assert made.clean
+
+
+def test_other_limits_hold_for_whoever_comes_from_then_on():
+    capacity = Capacity(Limits(max_in_flight=2, max_buffered_bytes=10))
+    account = capacity.account()
+    account.hold(9)
+    with capacity, capacity:
+        capacity.reconfigure(Limits(max_in_flight=1, max_buffered_bytes=5))
+        assert capacity.in_flight == 2
+        with pytest.raises(Overloaded), capacity:
+            pytest.fail("there is one place only")
+    with pytest.raises(Overloaded):
+        capacity.account().hold(1)
+    account.close()
+    with capacity:
+        capacity.account().hold(5)

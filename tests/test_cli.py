@@ -3,6 +3,7 @@ or 2 for how it was called. Where the process itself matters, it is a real one."
 
 import asyncio
 import contextlib
+import json
 import re
 import signal
 import socket
@@ -15,6 +16,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from e2e.process import ANY_PORT, COMMAND, environment
+from e2e.replicas import eventually
 from rootlog import kept
 
 from tiergate import __version__
@@ -45,6 +47,11 @@ FILES = {
     "two.toml": FILE.replace("grace_seconds = 5", 'grace_seconds = "x"\nlisten = "y"'),
     "nowhere.toml": "[server]\n",
     "init.toml": INIT,
+    "http.toml": FILE.partition("[[tiers")[0]
+    + '[tier_config]\nsource = "http"\nurl = "http://c"\napi_key_env = "SERVICE_KEY"\n',
+    "file.toml": FILE.partition("[[tiers")[0] + '[tier_config]\nsource = "file"\nfile = "x.json"\n',
+    "secret.toml": FILE.replace("[providers.p1]", '[providers.p1]\nproxy_url = "${PROXY}"')
+    + '[cache]\nurl = "${REDIS}"\n[sessions]\nurl = "rediss://:${PASSWORD}@r2:7/0?ssl_ca_certs=c"\n',
 }
 
 
@@ -80,6 +87,7 @@ def process(*arguments, code=None, **environ):
         ("keyless.toml", "providers.openai: no usable key in the environment variable OPENAI_API"),
         ("two.toml", "server.grace_seconds: "),
         ("nowhere.toml", "tiers: no tier has a candidate"),
+        ("http.toml", "tier_config.api_key_env: no usable key in the variable SERVICE_KEY"),
     ],
 )
 def test_a_configuration_that_cannot_be_used_is_one_line_and_exit_1(command, file, complaint):
@@ -152,6 +160,42 @@ def test_check_prints_every_value_with_its_origin_and_no_secret():
     assert "swordfish" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("redis", "shown"),
+    [
+        ("redis://user:swordfish@r1:6379/0", "redis://user:****@r1:6379/0"),
+        ("redis://:sword%2Ffish%40@r1", "redis://:****@r1"),
+        ("redis://swordfish@r1", "redis://****@r1"),  # a user name, or somebody's slip
+        ("redis://r1:6379", "redis://r1:6379"),
+    ],
+)
+def test_check_shows_no_password_of_a_url(redis, shown):
+    proxy = "http://user:sword:fish@proxy:3128"
+    result = said("check", "-c", "secret.toml", REDIS=redis, PROXY=proxy, PASSWORD="swordfish")
+    assert result.exit_code == 0, result.output
+    assert {
+        f'cache.url = "{shown}"  (file secret.toml)',
+        'sessions.url = "rediss://:****@r2:7/0?ssl_ca_certs=c"  (file secret.toml)',
+        'providers.p1.proxy_url = "http://user:****@proxy:3128"  (file secret.toml)',
+        'providers.p1.base_url = "http://p1/v1"  (file secret.toml)',
+    } <= set(result.stdout.splitlines())
+    assert "sword" not in result.output
+
+
+def test_check_needs_no_tiers_where_they_come_from_elsewhere():
+    for kind, place in (("http", 'url = "http://c"'), ("file", 'file = "x.json"')):
+        result = said("check", "-c", f"{kind}.toml", SERVICE_KEY="sk-swordfish")
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert f"tier_config.{place}  (file {kind}.toml)" in result.stdout.splitlines()
+        assert "swordfish" not in result.output
+
+
+def test_the_seeds_variable_is_told_as_the_origin_of_the_ttl():
+    result = said("check", "-c", "good.toml", TIER_CONFIG_TTL_SECONDS="60")
+    line = "tier_config.ttl_seconds = 60.0  (environment TIER_CONFIG_TTL_SECONDS)"
+    assert line in result.stdout.splitlines()
+
+
 def test_check_warns_of_a_tier_with_a_single_candidate():
     alone = said("check", "-c", "good.toml")
     assert alone.stderr.startswith("warning: tiers.simple: a single candidate;")
@@ -169,6 +213,13 @@ def test_check_reads_the_default_file_or_the_environment_alone(tmp_path):
     )
     assert alone.exit_code == 0
     assert "(environment TIERGATE_PROVIDERS__P1__BASE_URL)" in alone.stdout
+    fetched = said(
+        "check",
+        TIERGATE_PROVIDERS__P1__BASE_URL="http://p1/v1",
+        TIERGATE_TIER_CONFIG__SOURCE="http",
+        TIERGATE_TIER_CONFIG__URL="http://c",
+    )
+    assert fetched.exit_code == 0
 
 
 def test_what_init_prints_passes_check_once_there_is_a_key():
@@ -194,9 +245,9 @@ def test_the_help_of_mock_lists_every_fault():
 # --- served in this process ------------------------------------------------------------------
 
 
-def served(work, capsys, *paths):
+def served(work, capsys, *paths, meanwhile=None):
     """Runs it as the command does; what it printed, and the status of each path of its first URL
-    while it runs."""
+    while it runs. `meanwhile` is awaited first, with a client of that URL."""
 
     async def scenario():
         serving = asyncio.create_task(work)
@@ -208,6 +259,8 @@ def served(work, capsys, *paths):
                 assert not serving.done() or serving.result()
         url = re.search(r"http://[^/ \n]+", printed)[0]
         async with httpx.AsyncClient(base_url=url) as client:
+            if meanwhile is not None:
+                await meanwhile(client)
             statuses = [(await client.get(path)).status_code for path in paths]
         signal.raise_signal(signal.SIGTERM)
         await asyncio.wait_for(serving, timeout=10)
@@ -230,6 +283,36 @@ def test_serve_with_a_file_prints_where_it_is(tmp_path, capsys):
         r"health is at http://127.0.0.1:\d+/health/ready\n",
         printed,
     )
+
+
+def test_serve_without_a_file_follows_the_files_that_the_environment_names(tmp_path, capsys):
+    tiers = tmp_path / "tiers.json"
+    entry = {"provider": "p1", "inputPricePerMillion": 1, "outputPricePerMillion": 1}
+
+    def write(model):
+        text = json.dumps({"version": model, "tiers": {"simple": [{**entry, "model": model}]}})
+        tiers.write_text(text)
+
+    async def listed(client):
+        return "new" in (await client.get("/v1/models")).text
+
+    async def meanwhile(client):
+        assert not await listed(client)
+        write("new")
+        await eventually(lambda: listed(client))
+
+    write("old")
+    given = {"providers.p1.base_url": "http://p1/v1", "tier_config.source": "file"}
+    flags = {**LISTENERS, **given, "tier_config.file": str(tiers)}
+    with contextlib.chdir(tmp_path):
+        _, statuses = served(
+            _serve_file(None, flags),
+            capsys,
+            "/v1/models/new",
+            "/v1/models/old",
+            meanwhile=meanwhile,
+        )
+    assert statuses == [200, 404]
 
 
 def test_serve_with_fake_providers_prints_what_to_try(capsys):

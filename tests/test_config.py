@@ -4,14 +4,17 @@ import msgspec
 import pytest
 
 from tiergate.config import (
+    Cache,
     Config,
     HealthSettings,
     Limits,
     Provider,
     Retry,
     RetryTimes,
+    SessionSettings,
     Streaming,
     StreamTimes,
+    TierConfig,
     TierEntry,
 )
 
@@ -64,8 +67,16 @@ DEFAULTS = {
     },
     "providers": {},
     "tiers": {},
-    "tier_config": {"source": "inline"},
-    "cache": {"url": "memory://", "key_prefix": "sentinel:"},
+    "tier_config": {
+        "source": "inline",
+        "url": "",
+        "file": "",
+        "api_key_env": "",
+        "ttl_seconds": 1800,
+        "timeout_seconds": 5,
+    },
+    "cache": {"url": "memory://", "key_prefix": "sentinel:", "timeout_seconds": 0.25},
+    "sessions": {"ttl_seconds": 86_400, "max_in_process": 100_000, "url": ""},
     "headers": {"expose": ("*",), "client_retries": False},
 }
 
@@ -82,6 +93,8 @@ def test_a_provider_begins_with_the_numbers_of_the_contract():
         acquire_timeout_seconds=1,
         connect_timeout_seconds=3,
         keepalive_seconds=None,
+        ca_file="",
+        proxy_url="",
         stream_usage=True,
     )
 
@@ -101,6 +114,21 @@ def test_a_configuration_cannot_be_changed():
 )
 def test_idle_connections_live_shorter_than_a_python_server_keeps_them(provider, seconds):
     assert provider.keepalive == seconds
+
+
+def test_a_provider_is_shown_without_what_may_be_a_key():
+    provider = Provider(
+        base_url="http://a/v1", headers={"api-key": "secret"}, proxy_url="http://u:secret@p"
+    )
+    assert repr(provider) == "<Provider http://a/v1>"
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [("http://a/v1", "a"), ("https://a:8443", "a:8443"), ("http://[::1]:80/v1", "[::1]:80")],
+)
+def test_a_providers_host_has_its_port(url, host):
+    assert Provider(base_url=url).host == host
 
 
 @pytest.mark.parametrize(
@@ -188,7 +216,15 @@ def test_a_relative_cost_is_any_number_up_to_ten(cost):
         (Provider, {"keepalive_seconds": float("inf")}),
         (Provider, {"acquire_timeout_seconds": 86_401}),
         (Config, {"tiers": {"huge": []}}),
-        (Config, {"sessions": {}}),
+        (Config, {"request_log": {}}),
+        (TierConfig, {"source": "redis"}),
+        (TierConfig, {"ttl_seconds": 0}),
+        (TierConfig, {"ttl_seconds": 366 * 86_400 + 1}),
+        (TierConfig, {"timeout_seconds": 0}),
+        (Cache, {"timeout_seconds": 0}),
+        (SessionSettings, {"ttl_seconds": 0}),
+        (SessionSettings, {"ttl_seconds": float("inf")}),
+        (SessionSettings, {"max_in_process": 0}),
     ],
 )
 def test_a_number_out_of_bounds_is_refused(kind, values):

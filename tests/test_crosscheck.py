@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tiergate.config import Config
-from tiergate.crosscheck import _CREDENTIALS, crosschecked, warnings_of
+from tiergate.config import Config, Provider
+from tiergate.crosscheck import _CREDENTIALS, crosschecked, split_hosts, warnings_of
 from tiergate.decoding import decode_tables
 from tiergate.errors import ConfigError
 from tiergate.request_headers import CLIENT_CREDENTIALS
@@ -199,6 +199,122 @@ def test_a_clients_key_may_reach_one_host_by_two_names_and_another_tier_another_
     same = crosschecked(made(**two_hosts("https://one.test/v2", simple=[M1, OTHER])))
     apart = crosschecked(made(**two_hosts("https://two.test", simple=[M1], complex=[OTHER])))
     assert same.providers["p1"].credentials == apart.providers["p1"].credentials == "client"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"source": "file", "file": "tiers.json"},
+        {"source": "http", "url": "https://config.internal"},
+        {"source": "http", "url": "http://[::1]:8000/tiers?env=a", "api_key_env": "ZION"},
+    ],
+)
+@pytest.mark.parametrize("tiers", [{}, {"simple": [{"provider": "p1", "model": "m"}]}])
+def test_tiers_from_elsewhere_need_none_here_and_may_have_some(source, tiers):
+    assert crosschecked(made(tier_config=source, tiers=tiers)).tier_config.source != "inline"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ({"source": "file"}, 'file: missing, with source = "file"'),
+        ({"source": "http"}, "url: must be an http:// or https:// address"),
+        ({"source": "http", "url": "c.internal"}, "url: must be an http:// or https:// address"),
+        ({"source": "http", "url": "ftp://c"}, "url: must be an http:// or https:// address"),
+        ({"source": "http", "url": "http://c:0/"}, "url: must be an http:// or https:// address"),
+        (
+            {"source": "http", "url": "http://me:pw@c"},
+            "url: no user name, password or fragment; keys go to api_key_env",
+        ),
+        ({"url": "http://c"}, 'url: set, but source = "inline" does not use it'),
+        ({"file": "a.json"}, 'file: set, but source = "inline" does not use it'),
+        (
+            {"source": "file", "file": "a.json", "url": "http://c"},
+            'url: set, but source = "file" does not use it',
+        ),
+        (
+            {"source": "http", "url": "http://c", "file": "a.json"},
+            'file: set, but source = "http" does not use it',
+        ),
+    ],
+)
+def test_a_source_says_where_it_is_and_no_other_place(source, text):
+    assert refusal(tier_config=source) == f"tier_config.{text}"
+
+
+@pytest.mark.parametrize("url", ["http://proxy:3128", "http://me:pw@proxy:3128/", "http://[::1]:1"])
+def test_a_proxy_may_have_a_user(url):
+    assert crosschecked(made(**provider(proxy_url=url))).providers["p1"].proxy_url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *[
+            "proxy:3128",
+            "https://proxy",
+            "socks5://proxy",
+            "http://",
+            "http://me:pw@",
+            "http://p:0",
+        ],
+        *["http://proxy/path", "http://pw@[::1", "http://p w@proxy", "http://pröxy"],
+    ],
+)
+def test_another_proxy_is_refused_and_its_password_not_shown(url):
+    assert refusal(**provider(proxy_url=url)) == (
+        "providers.p1.proxy_url: must be http://[user:password@]host:port"
+    )
+
+
+@pytest.mark.parametrize("table", ["cache", "sessions"])
+@pytest.mark.parametrize("url", ["memory://", "redis://h", "rediss://me:pw@h:6379/1"])
+def test_a_store_is_in_memory_or_in_redis(table, url):
+    assert getattr(crosschecked(made(**{table: {"url": url}})), table).url == url
+
+
+@pytest.mark.parametrize("table", ["cache", "sessions"])
+@pytest.mark.parametrize(
+    "url",
+    ["memory", "http://me:pw@h", "redis://", "redis://me:pw@h:x", "redis://h/pw", "redis://:p/w@h"],
+)
+def test_another_store_is_refused_by_its_table_and_a_password_is_not_shown(table, url):
+    text = refusal(**{table: {"url": url}})
+    assert text.startswith(f"{table}.url: neither memory:// nor Redis: ")
+    assert "pw" not in text
+
+
+def test_a_wrong_cache_is_told_of_once_though_sessions_go_there_too():
+    assert refusal(cache={"url": "x://"}).count("url") == 1
+
+
+def test_a_key_prefix_is_printable():
+    assert refusal(cache={"key_prefix": "a\nb"}) == "cache.key_prefix: must be printable"
+
+
+def test_an_empty_cache_url_is_refused():
+    assert refusal(cache={"url": ""}).startswith("cache.url: ")
+
+
+@pytest.mark.parametrize(
+    ("listed", "split"),
+    [
+        ([("simple", "p1", "m"), ("simple", "p2", "n")], {"tiers.simple"}),
+        ([("simple", "p1", "m"), ("complex", "p2", "m")], {"model m"}),
+        ([("simple", "p1", "m"), ("simple", "p2", "m")], {"tiers.simple", "model m"}),
+        ([("simple", "p1", "m"), ("complex", "p2", "n")], set()),
+        ([("simple", "p2", "m"), ("simple", "p3", "m")], set()),
+        ([("simple", "p1", "m"), ("simple", "nobody", "m")], set()),
+        ([], set()),
+    ],
+)
+def test_the_groups_that_could_hand_a_callers_key_to_a_second_host_are_found(listed, split):
+    providers = {
+        "p1": Provider(base_url="https://one.test/v1", credentials="client"),
+        "p2": Provider(base_url="https://two.test/v1"),
+        "p3": Provider(base_url="https://three.test/v1"),
+    }
+    assert split_hosts(listed, providers) == split
 
 
 def test_every_problem_is_told_at_once():

@@ -6,11 +6,12 @@ Whatever a document holds, it is decoded or refused with a `ConfigError`, never 
 import logging
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Struct
 
 from tiergate.config import Config, TierEntry
 from tiergate.decoding import decode_tables
@@ -75,8 +76,8 @@ def test_an_unknown_key_is_refused_with_its_path(values, text):
             "streaming.failover: must be one of 'off', 'first_token', 'buffered'",
         ),
         (
-            {"tier_config": {"source": "http"}},
-            "tier_config.source: must be 'inline', which is all that this version has",
+            {"tier_config": {"source": "redis"}},
+            "tier_config.source: must be one of 'inline', 'file', 'http'",
         ),
     ],
 )
@@ -88,8 +89,17 @@ def test_a_missing_key_at_the_top_has_its_plain_name():
     assert refusal({"model": "m"}, TierEntry) == "provider: missing"
 
 
+def test_a_choice_of_one_is_all_that_there_is():
+    class OneWay(Struct):
+        way: Literal["back"]
+
+    text = refusal({"way": "on"}, OneWay)
+    assert text == "way: must be 'back', which is all that this version has"
+
+
 def test_a_refused_value_is_not_repeated_for_it_may_hold_a_password():
-    assert "secret" not in refusal({"cache": {"url": "redis://me:secret@host"}})
+    assert "secret" not in refusal({"cache": {"url": ["redis://me:secret@host"]}})
+    assert "secret" not in refusal({"streaming": {"failover": "secret"}})
 
 
 def test_several_problems_are_told_at_once():
@@ -167,7 +177,10 @@ sections = st.fixed_dictionaries(
     {},
     optional={
         name: st.dictionaries(keys, documents, max_size=3)
-        for name in ("routing", "retry", "streaming", "providers", "tiers", "headers", "server")
+        for name in [
+            *["routing", "retry", "streaming", "providers", "tiers", "headers", "server"],
+            *["tier_config", "cache", "sessions"],
+        ]
     },
 )
 POOL = {"providers": {"p1": {"base_url": "http://h/v1"}}, **one(provider="p1")}

@@ -1,5 +1,6 @@
 """The documents say what the code does: settings and their defaults, headers, codes, labels."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,15 +10,31 @@ import msgspec
 import pytest
 import yaml
 
-from tiergate import config, errors, faults, relay, request_headers, response_headers, waiting
+from tiergate import (
+    config,
+    errors,
+    exchange,
+    faults,
+    relay,
+    request_headers,
+    response_headers,
+    sessions,
+    store,
+    waiting,
+)
+from tiergate.document import parse_document
+from tiergate.health import CandidateHealth
 from tiergate.loading import load_config
+from tiergate.redis_link import StoreState
+from tiergate.snapshot import compile_snapshot
 from tiergate.wellknown import WELL_KNOWN
-from tiergate_sidecar import app
+from tiergate_sidecar import errors as sidecar_errors
 from tiergate_sidecar.settings import Logging, Server
 
 ROOT = Path(__file__).parent.parent
 SETTINGS = (ROOT / "docs" / "configuration.md").read_text()
 API = (ROOT / "docs" / "api.md").read_text()
+STATE = (ROOT / "docs" / "tiers.md").read_text()
 
 TABLES = {
     "[routing]": config.Routing,
@@ -31,6 +48,7 @@ TABLES = {
     "[[tiers.X]]": config.TierEntry,
     "[tier_config]": config.TierConfig,
     "[cache]": config.Cache,
+    "[sessions]": config.SessionSettings,
     "[headers]": config.Headers,
     "[server]": Server,
     "[logging]": Logging,
@@ -139,7 +157,7 @@ def below(kind: type[errors.Answerable]) -> set[type[errors.Answerable]]:
 
 def test_every_error_is_documented_with_its_status_and_type_and_no_other():
     kinds = below(errors.Answerable) - {errors.Answerable, errors.Refused, errors.Rejected}
-    ours = {kind for kind in kinds if kind.__module__ in (errors.__name__, app.__name__)}
+    ours = {kind for kind in kinds if kind.__module__ in (errors.__name__, sidecar_errors.__name__)}
     coded = {(str(kind.status), kind.type, kind.code) for kind in ours}
     for status in (401, 403, 429):
         refused = errors.Refused(status)
@@ -167,6 +185,44 @@ def test_every_fault_is_documented_with_what_may_follow_and_no_other():
         assert counts.startswith("yes" if blamed else "no"), label
 
 
+def test_every_reason_is_documented():
+    (reasons,) = [cells[2] for cells in rows(API, "response header") if "reason" in cells[0]]
+    assert set(re.findall("`([^`]+)`", reasons)) == set(get_args(exchange.Reason))
+
+
+def test_every_part_of_health_is_documented_and_no_other():
+    said: dict[str, set[str]] = {}
+    for cells in rows(STATE, "member"):
+        named = re.findall("`([^`]+)`", cells[0])
+        table = named[0].partition(".")[0]
+        said.setdefault(table, set()).update(name.rpartition(".")[2] for name in named)
+    parts = {"configuration": store.ConfigurationState, "sessions": sessions.SessionsState}
+    for table, part in parts.items():
+        assert said[table] - {"needs_restart"} == {*part.__struct_fields__} - {"name"}, table
+    shown = json.loads(re.findall(r"```json\n(.*?)```", STATE, re.DOTALL)[-1])
+    assert set(said) < set(shown)
+    for table, part in [*parts.items(), ("providers", CandidateHealth), ("stores", StoreState)]:
+        each = shown[table] if isinstance(shown[table], list) else [shown[table]]
+        for one in each:
+            assert set(one) - {"needs_restart"} == set(part.__struct_fields__), table
+
+
+def test_the_document_of_the_tiers_is_read_as_its_page_says():
+    raw = json.loads(re.findall(r"```json\n(.*?)```", STATE, re.DOTALL)[0])
+    (table,) = [
+        text for text in re.findall(r"```toml\n(.*?)```", STATE, re.DOTALL) if "tier_config" in text
+    ]
+    loaded = load_config(tomllib.loads(table), environ={})
+    snapshot = compile_snapshot(parse_document(raw, fetched_at=0), loaded)
+    assert {tier: len(pool) for tier, pool in snapshot.pools.items()} == {
+        "simple": 2,
+        "moderate": 0,
+        "complex": 1,
+    }
+    (skipped,) = snapshot.skipped
+    assert f"```\n{skipped}\n```" in STATE
+
+
 def test_every_streaming_mode_is_documented_with_its_header_and_its_setting():
     (header,) = [cells[1] for cells in rows(API, "request header") if "Failover" in cells[0]]
     assert tuple(re.findall(r"`(\w+)`", header)) == get_args(config.Failover)
@@ -182,8 +238,16 @@ def test_the_comments_of_a_long_buffered_stream_are_documented():
 
 def test_links_between_the_documents_lead_somewhere():
     for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
-            assert (page.parent / target).exists(), (page, target)
+        for target, place in re.findall(r"\]\(([^)#:]+)#?([^)]*)\)", page.read_text()):
+            path = page.parent / target
+            assert path.exists(), (page, target)
+            assert not place or place in headings(path.read_text()), (page, target, place)
+
+
+def headings(text: str) -> set[str]:
+    """As the links to them are written."""
+    titles = re.findall("^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 def test_every_promise_of_the_seeds_is_answered_by_a_test_that_exists_or_a_reason():

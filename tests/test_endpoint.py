@@ -146,3 +146,46 @@ def test_headers_named_to_be_exposed_pass_too():
 def test_an_endpoint_never_shows_its_key():
     made = endpoint("sk-secret")
     assert repr(made) == "<Endpoint p1 http://p1.test/v1/chat/completions>"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"base_url": "http://p2.test/v1"},
+        {"base_url": "http://p1.test/v2"},
+        {"max_connections": 7},
+        {"acquire_timeout_seconds": 7},
+        {"connect_timeout_seconds": 7},
+        {"keepalive_seconds": 7},
+        {"proxy_url": "http://proxy.test:3128"},
+    ],
+    ids=lambda other: " ".join(map(str, *other.items())),
+)
+def test_what_connections_depend_on_makes_another_pool(other):
+    assert endpoint().pool == endpoint().pool
+    assert endpoint(**other).pool != endpoint().pool
+
+
+def test_a_name_or_other_certificates_make_another_pool_too():
+    provider = Provider(base_url="http://p1.test/v1")
+    made = [
+        compile_endpoints({name: provider}, {}, {name: ca})[name]
+        for name, ca in (("p1", None), ("p2", None), ("p1", "one"), ("p1", "two"))
+    ]
+    assert len({each.pool for each in made}) == 4
+    assert [each.ca for each in made] == [None, None, "one", "two"]
+
+
+def test_keys_and_headers_share_one_pool():
+    same = [
+        endpoint("one"),
+        endpoint("two"),
+        endpoint(headers={"X-A": "1"}, forward_headers=("x-b",), expose_headers=("x-c",)),
+        endpoint(credentials="client", stream_usage=False),
+        endpoint(keepalive_seconds=4),  # what http has anyway
+    ]
+    assert len({each.pool for each in same}) == 1
+
+
+def test_an_endpoint_never_shows_the_password_of_its_proxy():
+    assert "secret" not in repr(endpoint(proxy_url="http://me:secret@proxy.test:3128"))

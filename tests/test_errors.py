@@ -21,6 +21,7 @@ TABLE = {
     errors.ProviderFailed: (502, "upstream_error", "provider_error"),
     errors.Unavailable: (503, "service_unavailable", "service_unavailable"),
     errors.TierNotConfigured: (503, "service_unavailable", "tier_not_configured"),
+    errors.ConfigUnavailable: (503, "service_unavailable", "config_unavailable"),
     errors.Overloaded: (503, "service_unavailable", "overloaded"),
     errors.DeadlineExceeded: (504, "timeout_error", "deadline_exceeded"),
     errors.InternalError: (500, "server_error", "internal_error"),

@@ -60,7 +60,7 @@ class Told(NamedTuple):
 
 
 def world(
-    script: dict[str, Any], *, provider: dict[str, Any] | None = None, **tables: Any
+    script: dict[str, Any], *, provider: dict[str, Any] | None = None, seed: int = 7, **tables: Any
 ) -> World:
     """Providers of the script, all offering `m`: routed by model they are asked in their order."""
     offers = [
@@ -79,7 +79,7 @@ def world(
         transport=transport,
         clock=loop.time,
         wall=lambda: WALL + loop.time(),
-        chance=random.Random(7),
+        chance=random.Random(seed),
         environ={},
     )
     return World(gateway, transport)
@@ -139,8 +139,7 @@ async def test_one_503_costs_a_second_and_is_told():
 async def test_the_waits_are_jittered_by_a_fifth_at_most():
     waits = []
     for seed in range(20):
-        made = world({"p1": Say.error(503), "p2": FINE}, retry={"jitter": 0.2})
-        made.gateway._chance.seed(seed)
+        made = world({"p1": Say.error(503), "p2": FINE}, seed=seed, retry={"jitter": 0.2})
         told = await ask(made)
         assert [name for name, _ in told.calls] == ["p1", "p1", "p1", "p2"]
         (_, first), (_, second) = told.calls[1:3]

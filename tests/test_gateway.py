@@ -28,15 +28,23 @@ def tables(**more: Any) -> dict[str, Any]:
     return {**base, **more}
 
 
-def gateway(*said: Say, transport: Any = None, **more: Any) -> Gateway:
+def gateway(
+    *said: Say, transport: Any = None, chance: random.Random | None = None, **more: Any
+) -> Gateway:
     return Gateway(
         tables(**more),
         transport=transport or ScriptedTransport({"p1": said}),
         clock=asyncio.get_running_loop().time,
         wall=lambda: 0,
-        chance=random.Random(1),
+        chance=chance or random.Random(1),
         environ={"KEY": "sk-secret"},
     )
+
+
+def unloaded(path: Any) -> Gateway:
+    """One whose tiers are in a file that is not there yet."""
+    source = {"source": "file", "file": str(path)}
+    return gateway(Say.completion(), tiers={}, tier_config=source)
 
 
 async def ask(made: Gateway, **members: Any) -> Reply:
@@ -219,8 +227,7 @@ async def test_a_bug_before_any_provider_is_asked_is_a_500_too(caplog):
             raise RuntimeError("no chance")
 
     pool = [{"provider": "p1", "model": name} for name in ("small", "other")]
-    made = gateway(Say.completion(), tiers={"simple": pool})
-    made._chance = Crooked()
+    made = gateway(Say.completion(), tiers={"simple": pool}, chance=Crooked())
     with caplog.at_level(logging.ERROR, "tiergate"):
         reply = await ask(made)
     assert (reply.status, headers(reply)["x-should-retry"]) == (500, "false")
@@ -250,37 +257,77 @@ async def test_explain_tells_the_decision_and_the_shares_and_calls_nobody():
     assert transport.sent == []
 
 
-async def test_explain_refuses_what_a_request_would_be_refused():
-    made = gateway()
+async def test_explain_refuses_what_a_request_would_be_refused(tmp_path):
     with pytest.raises(Unavailable, match="not loaded"):
-        made.explain(b"{}")
-    async with made:
-        with pytest.raises(ModelNotFound):
-            made.explain(b'{"messages": [], "model": "nope"}')
-        with pytest.raises(TierNotConfigured):
-            made.explain(b'{"messages": [], "tier": "complex"}')
+        unloaded(tmp_path / "tiers.json").explain(b"{}")
+    made = gateway()
+    with pytest.raises(ModelNotFound):
+        made.explain(b'{"messages": [], "model": "nope"}')
+    with pytest.raises(TierNotConfigured):
+        made.explain(b'{"messages": [], "tier": "complex"}')
 
 
-async def test_status_and_models_before_and_after_loading():
-    made = gateway(routing={"aliases": {"gpt-*": "simple"}})
-    assert made.status().ready is False
-    assert (made.status().version, made.status().candidates) == (None, {})
-    assert made.models() == {}
-    async with made:
-        status = made.status()
-        assert (status.ready, status.version, status.source) == (True, "inline", "inline")
-        assert status.providers == ("p1",)
-        assert status.candidates == {"simple": 1, "moderate": 0, "complex": 0}
-        ours = dict.fromkeys(["simple", "moderate", "complex", "gpt-*"], "tiergate")
-        assert made.models() == {"small": "p1", **ours}
+def test_inline_tiers_are_there_from_the_start():
+    made = Gateway(tables(routing={"aliases": {"gpt-*": "simple"}}), environ={}, wall=lambda: 0)
+    status = made.status()
+    assert status.ready
+    state = status.configuration
+    assert (state.source, state.version, state.last_error) == ("inline", "inline", None)
+    assert [(each.provider, each.model, each.state) for each in status.candidates] == [
+        ("p1", "small", "available")
+    ]
+    assert (status.needs_restart, status.stores) == ((), ())
+    assert (status.sessions.name, status.sessions.held) == ("memory://", 0)
+    ours = dict.fromkeys(["simple", "moderate", "complex", "gpt-*"], "tiergate")
+    assert made.models() == {"small": "p1", **ours}
 
 
-async def test_as_a_context_manager_it_loads_and_closes():
-    transport = ScriptedTransport({"p1": Say.completion()})
-    async with gateway(transport=transport) as made:
+async def test_without_tiers_it_is_not_ready_says_why_and_serves_once_they_come(tmp_path):
+    path = tmp_path / "tiers.json"
+    made = unloaded(path)
+    assert (made.status().ready, made.status().candidates, made.models()) == (False, (), {})
+    reply = await ask(made)
+    assert (reply.status, error(reply)["code"]) == (503, "config_unavailable")
+    assert 1 <= int(headers(reply)["retry-after"]) <= 5
+    assert str(path) in str(made.status().configuration.last_error)
+    entry = {
+        "provider": "p1",
+        "model": "small",
+        "inputPricePerMillion": 1,
+        "outputPricePerMillion": 1,
+    }
+    path.write_bytes(msgspec.json.encode({"version": 8, "tiers": {"simple": [entry, {}]}}))
+    await asyncio.sleep(5)
+    one, other = await asyncio.gather(ask(made), ask(made))
+    assert (one.status, other.status) == (200, 503)  # who begins it waits, others are told
+    state = made.status().configuration
+    assert (made.status().ready, state.version, state.last_error) == (True, "8", None)
+    assert "tiers.simple[1]" in state.skipped[0]
+    await made.close()
+
+
+async def test_status_tells_how_every_candidate_stands():
+    pool = [{"provider": "p1", "model": name} for name in ("small", "other")]
+    made = gateway(Say.error(503), tiers={"simple": pool, "moderate": pool[:1]})
+    assert (await ask(made, model="small")).status == 502
+    told = [
+        (each.model, each.state, each.failures, round(each.seconds_left))
+        for each in made.status().candidates
+    ]
+    assert told == [("small", "backing off", 1, 30), ("other", "available", 0, 0)]
+
+
+async def test_as_a_context_manager_it_loads_and_closes(tmp_path):
+    entry = {"provider": "p1", "model": "m", "inputPricePerMillion": 1, "outputPricePerMillion": 1}
+    path, transport = tmp_path / "tiers.json", ScriptedTransport({"p1": Say.completion()})
+    path.write_bytes(msgspec.json.encode({"tiers": {"simple": [entry]}}))
+    more = {"tiers": {}, "tier_config": {"source": "file", "file": str(path)}}
+    async with gateway(transport=transport, **more) as made:
         assert made.status().ready
         assert not transport.closed
+        assert len(asyncio.all_tasks()) == 2  # what keeps the tiers fresh
     assert transport.closed
+    assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
 async def test_nothing_that_is_printed_holds_a_key():
@@ -289,14 +336,16 @@ async def test_nothing_that_is_printed_holds_a_key():
         "api_key_env": "KEY",
         "headers": {"x-other-key": "sk-secret-too"},
     }
-    made = gateway(Say.completion(), providers={"p1": provider})
+    transport = ScriptedTransport({"p1": Say.completion()})
+    made = gateway(transport=transport, providers={"p1": provider})
     exchange = made.begin([(b"authorization", b"Bearer sk-secret-of-the-client")])
     async with made.handle(exchange, b'{"messages": []}') as reply:
         shown = repr([exchange, exchange.headers, reply, made.health, made.capacity])
-    sent = made._transport.sent[0].headers  # type: ignore[attr-defined]
+    sent = transport.sent[0].headers
     assert {("authorization", "Bearer sk-secret"), ("x-other-key", "sk-secret-too")} <= set(sent)
-    shown += repr([made, made.config, made._tools, made._tools.endpoints])
-    for part in (made, made.config, made._tools, exchange, exchange.headers):
+    tools = made._parts.tools
+    shown += repr([made, made.config, made.status(), tools])
+    for part in (made, made.config, exchange, exchange.headers, tools):
         assert re.search("p1|RequestHeaders, 1", repr(part))  # each says something of itself
     assert "sk-secret" not in shown
 
@@ -311,4 +360,4 @@ async def test_it_knows_whether_it_spends_keys_of_its_own():
 
 def test_it_can_be_made_without_a_loop_and_needs_no_argument_but_its_configuration():
     made = Gateway(tables(), environ={})
-    assert repr(made) == "<Gateway <Store inline: nothing loaded>, providers p1>"
+    assert repr(made) == "<Gateway <Store inline: inline>, providers p1>"

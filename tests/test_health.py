@@ -6,7 +6,8 @@ Probes are `test_health_probes`'s, any order of everything `test_health_bounds`'
 import pytest
 from health_clock import ONE, OTHER_MODEL, OTHER_PROVIDER, PROBE_SECONDS, admit, fail, health
 
-from tiergate.health import Ailing, Permit, State
+from tiergate.config import HealthSettings
+from tiergate.health import CandidateHealth, Permit, State
 
 # --- back-off
 
@@ -148,7 +149,7 @@ def test_ten_parallel_failures_are_one_step():
     permits = [admit(made) for _ in range(10)]
     for permit in permits:
         made.failed(permit)
-    assert made.ailing() == [Ailing("p1", "m1", "backing off", 1, 30)]
+    assert made.ailing() == [CandidateHealth("p1", "m1", "backing off", 1, 30)]
 
 
 def test_ten_parallel_failures_after_a_recovery_are_one_step():
@@ -186,3 +187,45 @@ def test_its_repr_is_a_status_line():
     clock.now += 30
     made.admit(OTHER_PROVIDER, PROBE_SECONDS)
     assert repr(made) == ("<Health p1/m1 backing off 30 s after 2, p2/m1 probing 15 s after 1>")
+
+
+# --- a configuration that changes
+
+
+def test_other_settings_judge_from_then_on_and_who_is_in_back_off_stays_there():
+    made, clock = health()
+    fail(made, clock)
+    made.reconfigure(HealthSettings(initial_backoff_seconds=5, failures_to_open=2))
+    assert made.seconds_left(ONE) == 30
+    made.failed(admit(made, OTHER_PROVIDER))
+    assert made.admits(OTHER_PROVIDER)
+    made.failed(admit(made, OTHER_PROVIDER))
+    assert made.seconds_left(OTHER_PROVIDER) == 5
+
+
+def test_who_is_no_longer_configured_is_forgotten_and_the_others_are_not():
+    made, clock = health()
+    fail(made, clock)
+    made.failed(admit(made, OTHER_MODEL))
+    late = admit(made, OTHER_PROVIDER)
+    made.retain([ONE, OTHER_PROVIDER])
+    assert [(each.provider, each.model) for each in made.ailing()] == [("p1", "m1")]
+    assert made.admits(OTHER_MODEL)
+    made.succeeded(late)
+    made.retain([])
+    assert made.ailing() == []
+    for verdict in (made.succeeded, made.responds, made.released):
+        verdict(late)  # of a request that ran meanwhile
+    assert made.ailing() == []
+
+
+def test_everybody_asked_after_is_told_of_in_that_order():
+    made, clock = health(failures_to_open=2)
+    fail(made, clock)
+    made.failed(admit(made, OTHER_MODEL))
+    made.failed(admit(made, OTHER_MODEL))
+    assert made.of([OTHER_PROVIDER, OTHER_MODEL, ONE]) == [
+        CandidateHealth("p2", "m1", "available", 0, 0),
+        CandidateHealth("p1", "m2", "backing off", 2, 30),
+        CandidateHealth("p1", "m1", "available", 1, 0),
+    ]

@@ -6,7 +6,7 @@ Also what shortens the way there: a good answer in the background, the last reso
 import pytest
 from health_clock import ONE, OTHER_MODEL, OTHER_PROVIDER, PROBE_SECONDS, admit, fail, health
 
-from tiergate.health import Ailing, State
+from tiergate.health import CandidateHealth, State
 
 
 def test_of_twenty_requests_at_the_end_of_a_back_off_one_is_the_probe():
@@ -27,7 +27,7 @@ def test_a_failed_probe_is_the_next_step():
     fail(made, clock)
     clock.now += 500
     made.failed(admit(made))
-    assert made.ailing() == [Ailing("p1", "m1", "backing off", 2, 60)]
+    assert made.ailing() == [CandidateHealth("p1", "m1", "backing off", 2, 60)]
 
 
 def test_a_probe_without_a_verdict_leaves_its_place_to_the_next():
@@ -36,7 +36,7 @@ def test_a_probe_without_a_verdict_leaves_its_place_to_the_next():
     clock.now += 30
     first = admit(made)
     made.released(first)
-    assert made.ailing() == [Ailing("p1", "m1", "backing off", 1, 0)]
+    assert made.ailing() == [CandidateHealth("p1", "m1", "backing off", 1, 0)]
     assert admit(made).probe
     assert made.admit(ONE, PROBE_SECONDS) is None
     made.released(first)  # twice, and the place is another's by now
@@ -77,7 +77,7 @@ def test_a_probing_stream_admits_others_at_its_first_token_and_is_judged_at_its_
     assert not admit(made).probe
     made.released(stream)  # its client left: no verdict, and the failures stay
     made.failed(admit(made))
-    assert made.ailing() == [Ailing("p1", "m1", "backing off", 3, 120)]
+    assert made.ailing() == [CandidateHealth("p1", "m1", "backing off", 3, 120)]
 
 
 def test_a_probing_stream_that_completes_erases_the_failures():

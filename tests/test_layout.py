@@ -11,14 +11,16 @@ LIBRARY = ROOT / "middleware" / "tiergate"
 SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
 
 LAYERS = [
-    {"tiers", "errors", "sse", "watch", "wellknown"},
-    {"config", "wire", "completion", "decoding"},
-    {"faults", "crosscheck", "sources", "request_headers", "capacity"},
-    {"loading", "snapshot", "endpoint", "intake"},
-    {"transport", "exchange", "store", "transcript", "health"},
-    {"resolve", "routing", "retry", "response_headers", "concede", "relay", "opening", "probing"},
-    {"attempt", "testing"},
+    {"tiers", "errors", "sse", "watch", "wellknown", "pools"},
+    {"config", "wire", "completion", "decoding", "file_watch", "redis_url"},
+    {"faults", "crosscheck", "document", "request_headers", "capacity"},
+    {"loading", "snapshot", "endpoint", "intake", "redis_link"},
+    {"transport", "exchange", "sources", "credentials", "cache", "transcript", "health"},
+    {"sessions", "feed", "resolve", "retry", "response_headers", "concede", "relay", "opening"}
+    | {"probing"},
+    {"shared_sessions", "conversation", "routing", "attempt", "testing", "store"},
     {"forward", "waiting", "reply"},
+    {"assembly", "present"},
     {"gateway"},
     {"respond"},
     {"asgi", "response"},
@@ -26,15 +28,23 @@ LAYERS = [
 ]
 
 SIDECAR_LAYERS = [
-    {"__init__", "rawhttp", "mock_faults", "settings", "app", "admin", "samples"},
-    {"mock_answers", "logs", "server"},
-    {"mock_scripts"},
+    {"__init__", "rawhttp", "mock_faults", "settings", "errors", "samples"},
+    {"mock_answers", "logs", "app", "admin", "guard", "reading"},
+    {"mock_scripts", "server"},
     {"mock"},
     {"cli"},
     {"__main__"},
 ]
 
-MAY_IMPORT_INSIDE = {"loading": {"yaml"}, "store": {"aiocache"}, "__init__": {"tiergate"}}
+MAY_IMPORT_INSIDE = {
+    "loading": {"yaml"},
+    "cache": {"aiocache"},
+    "redis_link": {"redis"},
+    "redis_url": {"redis"},
+    "shared_sessions": {"redis"},
+    "file_watch": {"watchfiles"},
+    "__init__": {"tiergate"},
+}
 """Optional or costly drivers, each explained where it is imported."""
 
 LONGEST = 300
@@ -122,10 +132,10 @@ def test_nothing_is_patched():
             assert not re.search(r"monkeypatch\.setattr|mock\.patch|\bpatch\(", text), path.name
 
 
-def test_aiohttp_is_known_to_one_file_and_starlette_to_one():
+def test_aiohttp_is_known_to_two_files_and_starlette_to_one():
     for path in LIBRARY.glob("*.py"):
         known = {module.split(".")[0] for module, _ in imports(path)}
-        assert "aiohttp" not in known or path.stem == "transport", path.name
+        assert "aiohttp" not in known or path.stem in ("transport", "sources"), path.name
         assert "starlette" not in known or path.stem == "response", path.name
 
 

@@ -1,4 +1,4 @@
-"""Where settings come from: files of three kinds, the environment, flags; and providers' keys.
+"""Where settings come from: files of three kinds, the environment, flags.
 
 Flags win over the environment, that over the file, that over defaults, and each value knows its
 origin. Whatever cannot be read is refused in one line that says where.
@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from tiergate.config import Config, Provider, TierEntry
+from tiergate.config import Config, TierEntry
 from tiergate.errors import ConfigError
-from tiergate.loading import config_of, load_config, read_api_key, read_document
+from tiergate.loading import config_of, load_config, read_document, read_tables, worker_count
 
 TOML = """
 [server]
@@ -36,8 +36,14 @@ output_price_per_million = 0.20
 provider = "openai"
 model = "gpt-5"
 relative_cost = 8
+[tier_config]
+source = "http"
+url = "https://config.internal/api/v1/tiers/config"
+api_key_env = "ZION_API_KEY"
 [cache]
 url = "memory://"
+[sessions]
+url = "rediss://me:pw@redis.internal:6379/1"
 [retry.tiers.complex]
 attempt_timeout_seconds = 90
 deadline_seconds = 120
@@ -74,6 +80,8 @@ def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
     file = tmp_path / name
     file.write_text(write(tomllib.loads(TOML)))
     config = load_config(file, environ={})
+    assert config.tier_config.url == "https://config.internal/api/v1/tiers/config"
+    assert config.sessions.url == "rediss://me:pw@redis.internal:6379/1"
     assert config.tiers["simple"] == (
         TierEntry(
             provider="local",
@@ -91,21 +99,14 @@ def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
 @pytest.mark.parametrize(
     ("table", "path"),
     [
-        ('[tier_config]\nsource = "http"', "tier_config.source"),
-        ('[tier_config]\nurl = "https://c/api"', "tier_config.url"),
-        ('[cache]\nurl = "redis://h:6379/0"', "cache.url"),
-        ("[cache]\ntimeout_seconds = 0.25", "cache.timeout_seconds"),
         ('[request_log]\nurl = "sqlite:///a.db"', "request_log"),
         ('[telemetry]\nservice_name = "t"', "telemetry"),
-        ("[sessions]\nttl_seconds = 1", "sessions"),
         ("[[policies]]\nname = 'a'", "policies"),
         ("[proxy]\ntarget = 'http://a'", "proxy"),
         ("[auth]\ntokens_file = 'a'", "auth"),
         ("[admin]\ntoken_env = 'A'", "admin"),
         ("[routing]\nescalate = true", "routing.escalate"),
         ('[routing]\ndefault_tier = "auto"', "routing.default_tier"),
-        ("[providers.p1]\nca_file = 'a'", "providers.p1.ca_file"),
-        ("[providers.p1]\nproxy_url = 'a'", "providers.p1.proxy_url"),
         ("[[tiers.simple]]\nprovider='p1'\nmodel='m'\nset={}", "tiers.simple[0].set"),
         (
             "[[tiers.simple]]\nprovider='p1'\nmodel='m'\ncontext_window=1",
@@ -157,6 +158,13 @@ def test_a_file_that_cannot_be_used_is_named_with_the_reason(tmp_path, name, con
     assert refusal(file).startswith(text.format(file=file))
 
 
+def test_a_file_of_something_else_is_read_in_the_same_way_and_named_so(tmp_path):
+    (tmp_path / "a.json").write_text('{"a": "${B}"}')
+    assert read_tables(tmp_path / "a.json", "tiers") == {"a": "${B}"}, "no variables"
+    with pytest.raises(ConfigError, match=r"^tiers: cannot read .*b.json: No such file"):
+        read_tables(tmp_path / "b.json", "tiers")
+
+
 def test_a_directory_or_an_impossible_name_is_no_file(tmp_path):
     (tmp_path / "a.toml").mkdir()
     assert refusal(tmp_path / "a.toml").endswith("a.toml: Is a directory")
@@ -171,14 +179,14 @@ def test_yaml_without_its_library_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("strict", [False, "false", "False", "0", 0])
 def test_a_configuration_may_be_newer_than_the_process_that_reads_it(strict, caplog):
-    tables = {**SMALL, "server": {"strict": strict}, "sessions": {"ttl_seconds": 1}}
+    tables = {**SMALL, "server": {"strict": strict}, "policies": [{"name": "a"}]}
     assert load_config(tables, environ={}).tiers["simple"][0].model == "m"
-    assert "sessions: unknown key, ignored" in caplog.text
+    assert "policies: unknown key, ignored" in caplog.text
 
 
 @pytest.mark.parametrize("server", [{}, {"strict": True}, {"strict": "yes"}, 3, None])
 def test_unknown_keys_are_refused_unless_that_is_said(server):
-    assert refusal({**SMALL, "server": server, "sessions": {}}) == "sessions: unknown key"
+    assert refusal({**SMALL, "server": server, "policies": []}) == "policies: unknown key"
 
 
 def test_the_sidecars_tables_are_passed_by():
@@ -246,6 +254,28 @@ def test_the_environment_alone_can_be_a_configuration():
 )
 def test_an_environment_variable_that_cannot_be_used_is_refused(environ, text):
     assert refusal(SMALL, environ).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("environ", "ttl"),
+    [
+        ({}, 1800),
+        ({"TIER_CONFIG_TTL_SECONDS": "60"}, 60),
+        ({"TIER_CONFIG_TTL_SECONDS": "60", "TIERGATE_TIER_CONFIG__TTL_SECONDS": "90"}, 90),
+    ],
+)
+def test_the_seeds_variable_of_the_ttl_is_read_and_our_own_wins(environ, ttl):
+    document = read_document({**SMALL, "tier_config": {"source": "inline"}}, environ=environ)
+    assert config_of(document).tier_config.ttl_seconds == ttl
+    if environ:
+        name = list(environ)[-1]
+        assert document.origins["tier_config.ttl_seconds"] == f"environment {name}"
+
+
+@pytest.mark.parametrize("text", ["", "an hour", "0", "-1", "inf"])
+def test_a_ttl_that_is_none_is_refused(text):
+    said = refusal(SMALL, {"TIER_CONFIG_TTL_SECONDS": text})
+    assert said.startswith("tier_config.ttl_seconds: must be a number")
 
 
 def test_an_ipv6_address_is_text_and_no_list():
@@ -322,47 +352,31 @@ def test_a_variable_that_cannot_be_filled_in_is_named_with_its_path(text, reason
     assert refusal(SMALL, {"A": "one"}, tiers=tiers) == f"tiers.simple[0].model: {reason}"
 
 
-# keys
-
-
-def key(environ: dict[str, str] | None = None, **settings: Any) -> str | None:
-    return read_api_key("p1", Provider(**settings), environ=environ or {})
-
-
-def test_a_key_comes_from_the_environment_or_a_file(tmp_path):
-    (tmp_path / "key").write_text("sk-file\n")
-    assert key({"KEY": " sk-env\n"}, api_key_env="KEY") == "sk-env"
-    assert key(api_key_file=str(tmp_path / "key")) == "sk-file"
-    assert key({"KEY": "x"}, api_key_env="KEY", api_key_file=str(tmp_path / "key")) == "sk-file"
-
-
-def test_a_provider_may_have_no_key_of_ours():
-    assert key() is None
-    assert key({"KEY": "sk"}, api_key_env="KEY", credentials="client") is None
-
-
-@pytest.mark.parametrize("held", [None, "", " \n", "sk-ä", "sk\r\nx: y"])
-def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(tmp_path, held):
-    environ = {} if held is None else {"KEY": held}
-    with pytest.raises(ConfigError, match=r"^providers.p1: no usable key in the environment var"):
-        key(environ, api_key_env="KEY")
-    file = tmp_path / "key"
-    if held is not None:
-        file.write_text(held)
-    with pytest.raises(ConfigError, match=r"^providers.p1") as caught:
-        key(api_key_file=str(file))
-    assert str(file) in str(caught.value)
-    assert "sk" not in str(caught.value).replace(str(file), "")
-
-
-def test_a_key_file_that_is_not_text_is_refused(tmp_path):
-    (tmp_path / "key").write_bytes(b"\xff\xfe")
-    with pytest.raises(ConfigError, match=r"api_key_file: cannot read .*: not UTF-8"):
-        key(api_key_file=str(tmp_path / "key"))
+# the process
 
 
 def test_without_being_told_otherwise_the_environment_is_the_processs(monkeypatch):
     monkeypatch.setenv("TIERGATE_RETRY__RETRIES", "7")
-    monkeypatch.setenv("KEY", "sk")
+    monkeypatch.setenv("WEB_CONCURRENCY", "3")
     assert load_config(SMALL).retry.retries == 7
-    assert read_api_key("p1", Provider(api_key_env="KEY")) == "sk"
+    assert worker_count(None, []) == 3
+
+
+@pytest.mark.parametrize(
+    ("environ", "arguments", "count"),
+    [
+        ({}, [], 1),
+        ({"WEB_CONCURRENCY": "4"}, ["gunicorn", "app:app"], 4),
+        ({}, ["gunicorn", "-w", "4", "app:app"], 4),
+        ({}, ["uvicorn", "--workers", "2", "app:app"], 2),
+        ({}, ["granian", "--workers=3"], 3),
+        ({"WEB_CONCURRENCY": "2"}, ["uvicorn", "--workers", "8"], 8),
+        ({"WEB_CONCURRENCY": "8"}, ["uvicorn", "--workers", "2"], 8),
+        ({"WEB_CONCURRENCY": ""}, ["gunicorn", "-w"], 1),
+        ({"WEB_CONCURRENCY": "auto"}, ["gunicorn", "-w", "auto"], 1),
+        ({"WEB_CONCURRENCY": "-4"}, ["gunicorn", "--workers="], 1),
+        ({"WEB_CONCURRENCY": "²"}, ["x", "--workers-per-core", "9"], 1),
+    ],
+)
+def test_the_number_of_workers_is_what_the_server_was_told(environ, arguments, count):
+    assert worker_count(environ, arguments) == count

@@ -52,7 +52,7 @@ def test_console_is_a_line_with_time_level_and_logger(capsys):
 
 
 @pytest.mark.parametrize(
-    ("level", "ours", "of_uvicorn"),
+    ("level", "ours", "of_others"),
     [
         ("debug", ["debug", "info", "warning", "error"], ["debug", "info", "warning", "error"]),
         ("info", ["info", "warning", "error"], ["warning", "error"]),
@@ -60,8 +60,9 @@ def test_console_is_a_line_with_time_level_and_logger(capsys):
         ("error", ["error"], ["error"]),
     ],
 )
-def test_the_level_bounds_what_is_said_and_uvicorn_says_less(capsys, level, ours, of_uvicorn):
-    for name, said in (("tiergate", ours), ("uvicorn.error", of_uvicorn)):
+def test_the_level_bounds_what_is_said_and_others_say_less(capsys, level, ours, of_others):
+    others = ("uvicorn.error", "watchfiles.main")
+    for name, said in (("tiergate", ours), *((other, of_others) for other in others)):
         with configured(format="json", level=level):
             for each in ("debug", "info", "warning", "error"):
                 getattr(logging.getLogger(name), each)("x")

@@ -168,3 +168,36 @@ def test_a_prober_belongs_to_the_loop_that_woke_it():
     finally:
         for loop in loops:
             loop.close()
+
+
+async def test_other_endpoints_and_another_interval_hold_from_the_next_time_on():
+    world = World()
+    only = compile_endpoints({"p2": Provider(base_url="http://new.test")}, {})
+    await asyncio.sleep(6)
+    assert set(world.transport.probed) == {("p1", 5), ("p2", 5)}
+    world.prober.reconfigure(only, 2)
+    await asyncio.sleep(7)
+    assert world.transport.probed[2:] == [("p2", 10), ("p2", 12)]
+    await world.prober.close()
+
+
+async def test_an_interval_of_nothing_ends_it():
+    world = World()
+    await asyncio.sleep(6)
+    asked = len(world.transport.probed)
+    world.prober.reconfigure({}, 0)
+    world.prober.wake()
+    await asyncio.sleep(10)
+    assert len(world.transport.probed) == asked
+    assert others() == set()
+
+
+async def test_who_is_reconfigured_away_between_two_questions_is_no_error():
+    """A reload may come between the choice of whom to ask and the asking."""
+    world = World()
+    loop = asyncio.get_running_loop()
+    for _ in range(3):  # one of them falls between the two
+        loop.call_at(5, lambda: loop.call_soon(world.prober.reconfigure, {}, 5))
+    await asyncio.sleep(12)
+    assert set(world.transport.probed) <= {("p1", 5), ("p2", 5)}
+    assert others() == set()

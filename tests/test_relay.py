@@ -439,3 +439,70 @@ async def test_fifty_chunks_of_a_scripted_provider_arrive_one_by_one():
     assert [data for _, data in client.got] == [ROLE, *[TOKEN] * 50, STOP, DONE]
     assert {round(b - a, 6) for (a, _), (b, _) in pairwise(client.got[1:-1])} == {1}
     assert transport.open == 0
+
+
+# --- what success leaves behind
+
+
+class Bound:
+    """Notes how much the client had heard when it was told."""
+
+    def __init__(self, client: Client) -> None:
+        self.heard: list[bytes] = []
+        self._client = client
+
+    async def __call__(self) -> None:
+        await asyncio.sleep(0.1)  # a store takes its time
+        self.heard.append(self._client.stream)
+
+
+@pytest.mark.parametrize("rest", [(STOP, DONE), (STOP, b""), (STOP, HANG), (STOP, CUT)])
+async def test_a_complete_stream_tells_its_success_once_and_before_its_done(rest):
+    relay, _ = relay_of(Script(TOKEN, *rest))
+    client = Client()
+    relay.on_success = bound = Bound(client)
+    await relay.run(client.write)
+    await relay.close()
+    assert bound.heard == [ROLE + TOKEN + STOP]
+    assert client.stream.endswith(DONE)
+
+
+@pytest.mark.parametrize("rest", [(b"",), (CUT,), (ERROR, b""), (HANG,), (b"x" * 2000,)])
+async def test_a_broken_stream_tells_no_success(rest):
+    relay, _ = relay_of(Script(TOKEN, *rest))
+    client = Client()
+    relay.on_success = bound = Bound(client)
+    await relay.run(client.write)
+    await relay.close()
+    assert bound.heard == []
+
+
+@pytest.mark.parametrize("script", [(HANG,), (TOKEN, HANG)])
+async def test_a_client_that_leaves_a_healthy_stream_is_a_success(script):
+    relay, _ = relay_of(Script(*script))
+    client = Client()
+    relay.on_success = bound = Bound(client)
+    running = asyncio.create_task(relay.run(client.write))
+    await asyncio.sleep(1)
+    running.cancel()
+    await asyncio.wait([running])
+    assert bound.heard == []  # it may yet break
+    await relay.close()
+    assert len(bound.heard) == 1
+
+
+async def test_a_client_that_leaves_after_the_providers_error_is_none():
+    relay, _ = relay_of(Script(ERROR, HANG))
+    client = Client(100, only=b"overloaded")
+    relay.on_success = bound = Bound(client)
+    with pytest.raises(ClientGone):
+        await relay.run(client.write)
+    await relay.close()
+    assert bound.heard == []
+
+
+async def test_what_never_went_out_is_no_success():
+    relay, _ = relay_of(Script(STOP, b""))
+    relay.on_success = bound = Bound(Client())
+    await relay.close()
+    assert bound.heard == []

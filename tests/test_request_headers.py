@@ -125,3 +125,10 @@ def test_a_packed_body_is_refused(encoding):
 )
 def test_a_plain_body_is_accepted(pairs):
     assert check_encoding(pairs) is None
+
+
+def test_the_authorization_is_kept_as_it_came_and_never_shown():
+    seen = read_headers([(b"authorization", b"Bearer \xff secret"), (b"authorization", b"two")])
+    assert seen.authorization == b"Bearer \xff secret"
+    assert read_headers([]).authorization is None
+    assert "secret" not in repr(seen)

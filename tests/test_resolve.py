@@ -3,12 +3,12 @@
 import pytest
 
 from tiergate.config import Config, Provider, Routing, TierEntry
+from tiergate.document import DocumentEntry, TierDocument
 from tiergate.errors import ModelNotFound, TierNotAllowed
 from tiergate.exchange import Caller, Decision
 from tiergate.request_headers import read_headers
 from tiergate.resolve import NotOurs, resolve
 from tiergate.snapshot import Snapshot, compile_snapshot
-from tiergate.sources import DocumentEntry, TierDocument
 from tiergate.wire import parse_request
 
 ALIASES = {"gpt*": "moderate", "gpt-4o*": "complex", "gpt-4o-mini": "simple", "qwen": "moderate"}
@@ -20,8 +20,9 @@ def snapshot() -> Snapshot:
     document = TierDocument("1", {"simple": simple, "complex": complex_})
     entries = (TierEntry(provider="p1", model="qwen"),)
     routing = Routing(aliases=ALIASES)
+    providers = {"p1": Provider(), "p2": Provider()}
     return compile_snapshot(
-        document, Config(routing=routing, providers={"p1": Provider()}, tiers={"simple": entries})
+        document, Config(routing=routing, providers=providers, tiers={"simple": entries})
     )
 
 

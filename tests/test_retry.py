@@ -242,3 +242,14 @@ def test_retries_in_a_window_never_exceed_their_share_and_are_refused_for_no_oth
         assert granted == (sum(at > tenth - 10 for at in retries) + 1 <= max(minimum, share))
         if granted:
             retries.append(tenth)
+
+
+def test_other_numbers_count_on_unless_the_window_is_another():
+    budget = RetryBudget(Retry(budget_minimum=3))
+    assert taken(budget, 0) == 3
+    budget.reconfigure(Retry(budget_minimum=5))
+    assert taken(budget, 1) == 2
+    budget.reconfigure(Retry(budget_minimum=5, budget_ratio=0))
+    assert taken(budget, 1, tries=50) == 50
+    budget.reconfigure(Retry(budget_minimum=4, budget_window_seconds=5))
+    assert taken(budget, 1) == 4

@@ -5,13 +5,14 @@ from collections import Counter
 
 import pytest
 
-from tiergate.config import Config, HealthSettings
+from tiergate.config import Config, HealthSettings, Provider
+from tiergate.document import DocumentEntry, TierDocument
 from tiergate.errors import TierNotConfigured, Unavailable
 from tiergate.exchange import Decision, Share
 from tiergate.health import Health
 from tiergate.routing import Plan, make_plan, shares
+from tiergate.sessions import Session
 from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
-from tiergate.sources import DocumentEntry, TierDocument
 
 BY_TIER = Decision("simple", "default")
 EXPECTED = {"p1": 0.588, "p2": 0.294, "p5": 0.118}
@@ -20,7 +21,9 @@ WELL = Health(HealthSettings(), lambda: 0.0)
 
 
 def snapshot(*simple: DocumentEntry, complex_: tuple[DocumentEntry, ...] = ()) -> Snapshot:
-    return compile_snapshot(TierDocument("1", {"simple": simple, "complex": complex_}), Config())
+    names = {entry.provider for entry in (*simple, *complex_)}
+    config = Config(providers={name: Provider(base_url="http://h.test") for name in names})
+    return compile_snapshot(TierDocument("1", {"simple": simple, "complex": complex_}), config)
 
 
 def by_cost(*costs: float) -> Snapshot:
@@ -164,3 +167,57 @@ def test_with_everybody_in_back_off_the_shortest_is_told_or_asked_as_a_last_reso
 def test_with_somebody_available_nobody_is_a_last_resort():
     plan = make_plan(BY_TIER, by_cost(1, 2), ailing(p1=30), Undrawn(), last_resort=True)
     assert plan == Plan((Candidate("p2", "m", 2),))
+
+
+# --- a conversation
+
+
+HELD_TO = [
+    ("its candidate", "simple", Session("p5", "m", "simple", 1), "p5/m"),
+    ("of the same model another provider", "simple", Session("p2", "m", "simple", 1), "p2/m"),
+    ("in a higher tier its provider's first", "complex", Session("p5", "m", "simple", 1), "p5/n"),
+]
+
+
+@pytest.mark.parametrize(
+    ("tier", "session", "first"), [pytest.param(*row, id=name) for name, *row in HELD_TO]
+)
+def test_a_conversation_has_its_candidate_first_and_the_others_stand_by(tier, session, first):
+    entries = [DocumentEntry(f"p{cost}", "m", cost) for cost in (1, 2, 5)]
+    higher = [DocumentEntry(*pair) for pair in (("p1", "n"), ("p5", "n"), ("p5", "o"))]
+    pool, chance = snapshot(*entries, complex_=tuple(higher)), random.Random(8)
+    plans = set()
+    for _ in range(100):
+        decision = Decision(tier, "explicit")
+        plan = make_plan(decision, pool, WELL, chance, session=session)
+        plans.add(tuple(map(str, plan.candidates)))
+    assert {plan[0] for plan in plans} == {first}
+    assert {len(set(plan)) for plan in plans} == {3}
+    assert len(plans) == 2  # behind it the others are drawn
+
+
+@pytest.mark.parametrize(
+    ("session", "tier"),
+    [
+        (Session("p9", "m", "simple", 1), "simple"),
+        (Session("p1", "gone", "simple", 1), "simple"),
+        (Session("p9", "m", "simple", 1), "complex"),
+    ],
+    ids=["no such provider", "no such model", "not in the higher tier"],
+)
+def test_a_candidate_that_is_gone_leaves_the_draw_as_it_is(session, tier):
+    pool = snapshot(
+        *(DocumentEntry(f"p{cost}", "m", cost) for cost in (1, 2)),
+        complex_=(DocumentEntry("p1", "n"), DocumentEntry("p2", "n")),
+    )
+    for seed in range(20):
+        one, other = random.Random(seed), random.Random(seed)
+        drawn = make_plan(Decision(tier, "explicit"), pool, WELL, one)
+        assert make_plan(Decision(tier, "explicit"), pool, WELL, other, session=session) == drawn
+
+
+def test_a_candidate_in_back_off_is_nobodys_favourite():
+    pool, session = by_cost(1, 2, 5), Session("p2", "m", "simple", 1)
+    for seed in range(20):
+        plan = make_plan(BY_TIER, pool, ailing(p2=30), random.Random(seed), session=session)
+        assert {each.provider for each in plan.candidates} == {"p1", "p5"}

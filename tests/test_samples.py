@@ -4,12 +4,17 @@ import re
 
 import pytest
 
-from tiergate import Gateway, read_document, warnings_of
+from tiergate import Config, Gateway, read_document, warnings_of
 from tiergate.wellknown import WELL_KNOWN
 from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
 from tiergate_sidecar.settings import Server, settings_of
 
-KEYS = {"OPENAI_API_KEY": "k", "LOCAL_API_KEY": "l"}
+KEYS = {
+    "OPENAI_API_KEY": "k",
+    "LOCAL_API_KEY": "l",
+    "TIER_SERVICE_KEY": "t",
+    "REDIS_PASSWORD": "r",
+}
 
 
 def loaded(tmp_path, text):
@@ -35,6 +40,11 @@ def test_what_init_comments_out_loads_too(tmp_path):
     _, config = loaded(tmp_path, text)
     assert set(config.providers) == {"openai", "local"}
     assert len(config.tiers["simple"]) == 2
+    assert config.tier_config.source == "http"
+    assert config.cache.url == "redis://:r@redis:6379/0"
+    defaults = Config()
+    assert config.tier_config.ttl_seconds == defaults.tier_config.ttl_seconds
+    assert config.sessions == defaults.sessions
 
 
 @pytest.mark.parametrize("name", WELL_KNOWN)

@@ -1,15 +1,28 @@
-"""The process's two listeners in one loop: where they are, and their orderly end. What only a
-process of its own can show (exit codes, a second signal) is in `e2e/test_sidecar.py`."""
+"""The process's two listeners in one loop: where they are, whom they answer, how a signal reloads
+them, and their orderly end. What only a process of its own can show (exit codes, a second signal)
+is in `e2e/test_sidecar.py`."""
 
 import asyncio
 import gc
+import json
 import signal
 import socket
 from contextlib import asynccontextmanager
 
 import httpx
 import pytest
-from e2e.support import CHAT, HELLO, completing, connected, error_of, recording, routed, silent
+from e2e.replicas import eventually
+from e2e.support import (
+    CHAT,
+    HELLO,
+    completing,
+    connected,
+    error_of,
+    failing,
+    recording,
+    routed,
+    silent,
+)
 
 from tiergate import ConfigError, Gateway
 from tiergate_sidecar.server import serve
@@ -30,11 +43,11 @@ class Sidecar:
 
 
 @asynccontextmanager
-async def sidecar(base_url="http://127.0.0.1:1/v1", **server):
-    """Leaving it is SIGTERM, and waits for the end."""
+async def sidecar(base_url="http://127.0.0.1:1/v1", *, config=None, **server):
+    """Leaving it is SIGTERM, and waits for the end. `config` takes the place of the usual one."""
     started = asyncio.get_running_loop().create_future()
     settings = Server(**{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **server})
-    gateway = Gateway(routed(base_url), environ={})
+    gateway = Gateway(config or routed(base_url), environ={})
     serving = asyncio.create_task(
         serve(settings, gateway, started=lambda *both: started.set_result(both), now=lambda: 7.0)
     )
@@ -54,9 +67,13 @@ async def get(address, path):
         return await client.get(path)
 
 
-async def post(address):
-    async with httpx.AsyncClient(base_url=f"http://{address}") as client:
-        return await client.post(CHAT, json=HELLO)
+async def post(address, path=CHAT, json=HELLO, **headers):
+    async with httpx.AsyncClient(base_url=f"http://{address}", headers=headers) as client:
+        return await client.post(path, json=json)
+
+
+async def configuration(here):
+    return (await get(here.admin, "/health")).json()["configuration"]
 
 
 async def connect_again_and_again(address):
@@ -79,6 +96,103 @@ async def test_clients_and_operators_have_a_listener_each():
             assert (await get(here.admin, page)).status_code == 200
             assert error_of((await get(here.clients, page)).content)["code"] == "endpoint_not_found"
         assert (await get(here.admin, "/v1/models")).status_code == 404
+
+
+async def test_the_operators_listener_is_guarded():
+    async with sidecar() as here:
+        for host, status in (("localhost", 200), ("[::1]:9090", 200), ("evil.test", 403)):
+            assert (await post(here.admin, "/reload", json={}, host=host)).status_code == status
+    async with sidecar(admin="0.0.0.0:0") as here:
+        everywhere = f"127.0.0.1:{here.admin.port}"
+        assert (await get(everywhere, "/health/ready")).status_code == 200
+        assert (await post(everywhere, "/reload", json={})).status_code == 404
+
+
+async def test_a_redis_that_is_away_stops_neither_requests_nor_readiness():
+    async with recording(completing("hi")) as upstream:
+        away = routed(upstream.base_url, sessions={"url": "redis://127.0.0.1:1"})
+        async with sidecar(config=away) as here:
+            for _ in range(2):
+                answer = await post(here.clients, json=HELLO | {"conversation_id": "c"})
+                assert answer.status_code == 200
+            assert (await get(here.admin, "/health/ready")).status_code == 200
+            said = (await get(here.admin, "/health")).json()
+    assert (said["sessions"]["held"], said["sessions"]["unsaved"]) == (1, 1)
+    (store,) = said["stores"]
+    assert (store["name"], store["available"]) == ("redis://127.0.0.1:1/0", False)
+    assert store["errors"] > 1
+    assert store["last_error"]
+
+
+async def test_a_sighup_reads_the_configuration_again_and_a_bad_one_changes_nothing(tmp_path):
+    file = tmp_path / "tiergate.json"
+    config = routed("http://127.0.0.1:1/v1")
+    file.write_text(json.dumps(config))
+
+    async with sidecar(config=file) as here:
+
+        async def listed():
+            models = (await get(here.clients, "/v1/models")).json()["data"]
+            return {model["id"] for model in models}
+
+        async def renamed():
+            return "tiny" in await listed()
+
+        async def refused():
+            return (await configuration(here))["last_error"]
+
+        assert not await renamed()
+        config["tiers"]["simple"][0]["model"] = "tiny"
+        file.write_text(json.dumps(config))
+        signal.raise_signal(signal.SIGHUP)
+        await eventually(renamed)
+        file.write_text(json.dumps(config | {"retry": {"retires": 1}}))
+        signal.raise_signal(signal.SIGHUP)
+        await eventually(refused)
+        assert await renamed()
+        assert "retry.retires" in await refused()
+        assert (await get(here.admin, "/health/ready")).status_code == 200
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+
+
+async def test_the_end_does_not_wait_for_a_reload_that_does(tmp_path):
+    file, config = tmp_path / "tiergate.json", routed("http://127.0.0.1:1/v1")
+    file.write_text(json.dumps(config))
+    async with recording(silent) as service, sidecar(config=file):
+        source = {"source": "http", "url": service.base_url, "timeout_seconds": 60}
+        file.write_text(json.dumps(config | {"tier_config": source}))
+        for _ in range(2):  # the second waits for the first
+            signal.raise_signal(signal.SIGHUP)
+            await asyncio.sleep(0.01)
+        await service.calls()
+
+
+async def test_however_many_signals_come_while_one_reload_runs_one_more_follows_it(tmp_path):
+    file, config, gate = (
+        tmp_path / "tiergate.json",
+        routed("http://127.0.0.1:1/v1"),
+        asyncio.Event(),
+    )
+    file.write_text(json.dumps(config))
+
+    async def wait(call):
+        await gate.wait()
+        await failing(500)(call)
+
+    async with recording(wait) as service, sidecar(config=file) as here:
+        source = {"source": "http", "url": service.base_url, "timeout_seconds": 60}
+        file.write_text(json.dumps(config | {"tier_config": source}))
+        signal.raise_signal(signal.SIGHUP)
+        await service.calls()
+        for _ in range(5):
+            signal.raise_signal(signal.SIGHUP)
+            await get(here.clients, "/v1/models")  # the loop has seen the signal
+        gate.set()
+        await service.calls(2)
+        assert [len(await service.calls(2)), (await get(here.admin, "/health")).status_code] == [
+            2,
+            200,
+        ]
 
 
 async def test_without_an_admin_address_only_clients_are_served():

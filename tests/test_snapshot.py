@@ -1,12 +1,18 @@
-"""The tiers, compiled: weights, costs in dollars, aliases, and who offers which model."""
+"""The tiers, compiled: weights, costs in dollars, aliases, and who offers which model.
+
+What a configuration cannot use of a document is left out and named; the rest works.
+"""
 
 import pytest
 
 from tiergate.completion import Usage
-from tiergate.config import Config, Routing
+from tiergate.config import Config, Provider, Routing
+from tiergate.document import DocumentEntry, SourceError, TierDocument
 from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
-from tiergate.sources import DocumentEntry, TierDocument
 from tiergate.tiers import Tier
+
+PROVIDERS = ["p1", "p2", "p3", "p4"]
+SOME: dict[Tier, list[tuple[str, str, float]]] = {"simple": [("p1", "some", 1)]}
 
 
 def compiled(
@@ -16,9 +22,9 @@ def compiled(
         tier: tuple(DocumentEntry(name, model, cost) for name, model, cost in pool)
         for tier, pool in tiers.items()
     }
-    return compile_snapshot(
-        TierDocument("7", entries), Config(routing=Routing(aliases=aliases or {}))
-    )
+    providers = {name: Provider(base_url=f"http://{name}.test/v1") for name in PROVIDERS}
+    config = Config(providers=providers, routing=Routing(aliases=aliases or {}))
+    return compile_snapshot(TierDocument("7", entries), config)
 
 
 @pytest.mark.parametrize(("cost", "weight"), [(1, 1), (2, 0.5), (2.5, 0.4), (10, 0.1), (0, 1)])
@@ -70,7 +76,8 @@ def test_every_tier_is_there_and_keeps_the_order_of_the_configuration():
         "moderate": [],
         "complex": ["p2/b", "p1/a"],
     }
-    assert made.version == "7"
+    assert [str(each) for each in made.candidates()] == ["p2/b", "p1/a"]
+    assert (made.version, made.skipped) == ("7", ())
 
 
 @pytest.mark.parametrize(
@@ -90,11 +97,11 @@ def test_an_exact_alias_beats_a_prefix_and_the_longest_prefix_wins(model, tier):
     aliases: dict[str, Tier] = {
         "gpt-4o*": "complex", "gpt-4o": "simple", "gpt-4o-mini*": "moderate", "o*": "complex",
     }  # fmt: skip
-    assert compiled({}, aliases).alias(model) == tier
+    assert compiled(SOME, aliases).alias(model) == tier
 
 
 def test_a_lone_star_is_an_alias_for_everything():
-    assert compiled({}, {"*": "simple", "a*": "complex"}).alias("b") == "simple"
+    assert compiled(SOME, {"*": "simple", "a*": "complex"}).alias("b") == "simple"
 
 
 def test_a_model_is_offered_cheapest_first_then_in_the_order_of_the_configuration():
@@ -118,3 +125,81 @@ def test_the_tier_of_a_model_is_the_lowest_that_lists_it_and_a_provider_stands_t
     ]
     assert made.models["big"].tier == "complex"
     assert "nobody" not in made.models
+
+
+def test_an_entry_of_an_unknown_provider_is_left_out_and_named_after_what_was_wrong_before():
+    entries = (DocumentEntry("p1", "m"), DocumentEntry("p9", "m"))
+    document = TierDocument("7", {"simple": entries, "complex": entries[1:]}, skipped=("before",))
+    made = compile_snapshot(document, Config(providers={"p1": Provider(base_url="http://a")}))
+    assert [str(each) for each in made.candidates()] == ["p1/m"]
+    assert made.skipped == (
+        "before",
+        "simple p9/m: the provider is not in [providers]",
+        "complex p9/m: the provider is not in [providers]",
+    )
+
+
+def test_of_many_entries_that_are_left_out_twenty_are_named():
+    entries = (DocumentEntry("p1", "m"), *(DocumentEntry("p9", f"m{n}") for n in range(1000)))
+    config = Config(providers={"p1": Provider(base_url="http://a")})
+    made = compile_snapshot(TierDocument("7", {"simple": entries}), config)
+    assert (len(made.skipped), made.skipped[-1]) == (21, "and 980 more")
+
+
+@pytest.mark.parametrize(
+    ("tiers", "text"),
+    [
+        ({}, "no entry of the document (version 7) is usable"),
+        ({"simple": ()}, "no entry of the document (version 7) is usable"),
+        (
+            {"simple": (DocumentEntry("p9", "m"),)},
+            "no entry of the document (version 7) is usable:"
+            " simple p9/m: the provider is not in [providers]",
+        ),
+    ],
+)
+def test_a_document_with_nothing_to_use_is_refused_with_its_version_and_the_reasons(tiers, text):
+    with pytest.raises(SourceError) as caught:
+        compile_snapshot(TierDocument("7", tiers), Config())
+    assert str(caught.value) == text
+
+
+def test_a_refusal_names_five_reasons_of_many():
+    entries = tuple(DocumentEntry("p9", f"m{n}") for n in range(1000))
+    with pytest.raises(SourceError) as caught:
+        compile_snapshot(TierDocument("7", {"simple": entries}), Config())
+    assert str(caught.value).count("p9/") == 5
+
+
+TWO_HOSTS = {
+    "theirs": Provider(base_url="https://one.test/v1", credentials="client"),
+    "same": Provider(base_url="https://one.test/v2"),
+    "ours": Provider(base_url="https://two.test/v1"),
+    "third": Provider(base_url="https://three.test/v1"),
+}
+
+
+@pytest.mark.parametrize(
+    ("tiers", "left_out"),
+    [
+        ({"simple": ["theirs/m", "ours/n"]}, ["simple theirs/m"]),
+        ({"simple": ["theirs/m"], "complex": ["ours/m", "ours/n"]}, ["simple theirs/m"]),
+        (
+            {"simple": ["theirs/m", "ours/n"], "complex": ["theirs/big"]},
+            ["simple theirs/m"],
+        ),
+        ({"simple": ["theirs/m", "same/m"], "complex": ["ours/n"]}, []),
+        ({"simple": ["ours/m", "third/m"], "complex": ["theirs/n"]}, []),
+        ({"simple": ["theirs/m", "nobody/n"]}, ["simple nobody/n"]),
+    ],
+)
+def test_who_is_handed_a_callers_key_is_left_out_where_another_host_could_get_it(tiers, left_out):
+    entries = {
+        tier: tuple(DocumentEntry(*each.split("/")) for each in listed)
+        for tier, listed in tiers.items()
+    }
+    made = compile_snapshot(TierDocument("7", entries), Config(providers=TWO_HOSTS))
+    assert [text.partition(":")[0] for text in made.skipped] == left_out
+    kept = {f"{tier} {each}" for tier, pool in made.pools.items() for each in pool}
+    asked = {f"{tier} {each}" for tier, listed in tiers.items() for each in listed}
+    assert kept == asked - set(left_out)

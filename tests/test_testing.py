@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from tiergate.config import Provider
+from tiergate.document import SourceError, TierDocument
 from tiergate.endpoint import Endpoint, compile_endpoints
 from tiergate.faults import GARBLED, UNREACHABLE, AttemptFailed
-from tiergate.sources import TierDocument
 from tiergate.testing import MemorySource, Say, ScriptedTransport, VirtualLoop
 
 
@@ -73,6 +73,15 @@ async def test_a_fault_a_cut_and_a_hang_are_what_they_say():
             await asyncio.wait_for(silent, 1000)
 
 
+async def test_a_probe_is_answered_by_those_who_are_well():
+    transport = ScriptedTransport({})
+    assert await transport.probe(endpoint()) is False
+    await asyncio.sleep(3)
+    transport.well.add("p1")
+    assert await transport.probe(endpoint()) is True
+    assert transport.probed == [("p1", 0), ("p1", 3)]
+
+
 async def test_members_of_a_completion_can_be_replaced():
     said = msgspec.json.decode(Say.completion("yes", usage=None, id="other").pieces[0])
     assert (said["usage"], said["id"]) == (None, "other")
@@ -85,8 +94,10 @@ async def test_an_error_has_the_one_shape():
     assert msgspec.json.decode(said.pieces[0])["error"]["code"] == "slow"
 
 
-async def test_closing_is_noted():
+async def test_closing_is_noted_and_so_is_who_stays_after_a_reload():
     transport = ScriptedTransport({})
+    transport.retain([endpoint("p1"), endpoint("p2")])
+    assert transport.retained == ["p1", "p2"]
     await transport.close()
     assert transport.closed
 
@@ -94,8 +105,19 @@ async def test_closing_is_noted():
 async def test_a_memory_source_gives_its_documents_and_then_the_last():
     first, second = TierDocument("1"), TierDocument("2")
     source = MemorySource([first, second])
-    assert [await source.fetch() for _ in range(3)] == [first, second, second]
-    assert source.fetched == 3
+    assert [await source.fetch(None) for _ in range(3)] == [first, second, second]
+    assert (source.fetched, source.shared, now()) == (3, True, 0)
+
+
+async def test_a_memory_source_takes_its_time_and_raises_what_it_is_told_to():
+    source = MemorySource([SourceError("down"), TierDocument("1")], after=2, shared=False)
+    with pytest.raises(SourceError, match="down"):
+        await source.fetch(None)
+    assert (await source.fetch(None)).version == "1"
+    assert (source.fetched, source.shared, now()) == (2, False, 4)
+    source.after = float("inf")
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(source.fetch(None), 1000)
 
 
 def test_virtual_time_jumps_from_timer_to_timer_in_order():

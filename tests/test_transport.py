@@ -6,6 +6,7 @@ are reused, bounded and let go of.
 
 import asyncio
 import gc
+import os
 import socket
 import ssl
 import subprocess
@@ -13,6 +14,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tiergate.config import Provider
@@ -79,6 +81,14 @@ async def named(call: Call) -> None:
     await call.respond(200, f"{call.connection}.{call.number}".encode())
 
 
+def open_sessions() -> list[aiohttp.ClientSession]:
+    return [
+        each
+        for each in gc.get_objects()
+        if isinstance(each, aiohttp.ClientSession) and not each.closed
+    ]
+
+
 # --- what a failure is called
 
 
@@ -116,7 +126,8 @@ async def test_a_connection_that_takes_too_long_is_unreachable():
 def self_signed(folder: Path) -> ssl.SSLContext:
     both, key = folder / "both.pem", folder / "key.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
-    subprocess.run([*made, "-keyout", key, "-out", both], check=True, capture_output=True)
+    made += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(both)]
+    subprocess.run(made, check=True, capture_output=True)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(both, key)
     return context
@@ -125,6 +136,22 @@ def self_signed(folder: Path) -> ssl.SSLContext:
 async def test_a_certificate_that_nobody_vouches_for_is_unreachable(tmp_path):
     async with RawServer(named, ssl=self_signed(tmp_path)) as server, Transports() as transport:
         assert await fault_of(transport, endpoint(server.url)) is UNREACHABLE
+
+
+async def test_a_certificate_that_the_configuration_vouches_for_is_fine_and_no_other(tmp_path):
+    tls = self_signed(tmp_path)
+    (tmp_path / "another").mkdir()
+    self_signed(tmp_path / "another")
+    async with RawServer(named, ssl=tls) as server, Transports() as transport:
+        to, another = (
+            compile_endpoints({"p1": Provider(base_url=server.url)}, {}, {"p1": file.read_text()})[
+                "p1"
+            ]
+            for file in (tmp_path / "both.pem", tmp_path / "another" / "both.pem")
+        )
+        assert [await ask(transport, to) for _ in range(2)] == [(200, b"1.1"), (200, b"1.2")]
+        assert await fault_of(transport, another) is UNREACHABLE
+        assert await ask(transport, to) == (200, b"1.3")
 
 
 async def test_tls_to_a_plain_server_is_unreachable():
@@ -465,30 +492,171 @@ async def test_closing_ends_the_connections_and_a_later_request_opens_new_ones()
         await transport.close()
 
 
+# --- a configuration that changes
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["before the headers", "in the body"])
+async def test_a_running_request_ends_undisturbed_on_what_is_no_longer_configured(streaming):
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(call: Call) -> None:
+        if streaming:
+            await call.start(200)
+            await call.send(b"one ")
+        arrived.set()
+        await go_on.wait()
+        if not streaming:
+            await call.start(200)
+            await call.send(b"one ")
+        await call.send(b"two")
+        await call.finish()
+
+    async with RawServer(slow) as server, RawServer(named) as new, Transports() as transport:
+        running = asyncio.create_task(ask(transport, endpoint(server.url)))
+        await asyncio.wait_for(arrived.wait(), 5)
+        transport.retain([endpoint(new.url)])
+        assert await ask(transport, endpoint(new.url)) == (200, b"1.1")
+        assert len(server.open) == 1
+        go_on.set()
+        assert await asyncio.wait_for(running, 5) == (200, b"one two")
+        await soon(lambda: not server.open)
+        assert await ask(transport, endpoint(new.url)) == (200, b"1.2")
+        assert len(open_sessions()) == 1
+
+
+async def test_a_retry_may_go_to_what_is_no_longer_configured_and_leaves_nothing_open():
+    async with RawServer(named) as server, Transports() as transport:
+        old = endpoint(server.url)
+        await ask(transport, old)
+        transport.retain([])
+        await soon(lambda: not server.open)
+        assert await ask(transport, old) == (200, b"2.1")
+        assert await transport.probe(old)
+        with pytest.raises(AttemptFailed):
+            await ask(transport, endpoint(f"http://127.0.0.1:{unused_port()}"))
+        await soon(lambda: not server.open and not open_sessions())
+
+
+async def test_who_waits_for_a_place_gets_it_after_a_reload_too():
+    async with RawServer(stalling) as server, Transports() as transport:
+        to = endpoint(server.url, max_connections=1, acquire_timeout_seconds=5)
+        held = await transport.post(to, headers(to), b"{}")
+        waiting = asyncio.create_task(transport.post(to, headers(to), b"{}"))
+        await asyncio.sleep(0)
+        transport.retain([])
+        await asyncio.sleep(0)
+        held.close()
+        (await asyncio.wait_for(waiting, 5)).close()
+        await soon(lambda: not server.open and not open_sessions())
+
+
+async def test_a_new_key_shares_the_connections_and_a_new_limit_does_not():
+    async with RawServer(named) as server, Transports() as transport:
+        provider = Provider(base_url=server.url)
+        for number, key in enumerate(("sk-1", "sk-2"), 1):
+            to = compile_endpoints({"p1": provider}, {"p1": key})["p1"]
+            transport.retain([to])
+            assert await ask(transport, to) == (200, f"1.{number}".encode())
+        other = endpoint(server.url, max_connections=5)
+        transport.retain([other])
+        assert await ask(transport, other) == (200, b"2.1")
+        await soon(lambda: len(server.open) == 1)
+
+
+async def test_a_thousand_reloads_leave_what_one_leaves():
+    async with RawServer(named) as server, Transports() as transport:
+        before = (len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd")))
+        for number in range(1000):
+            to = endpoint(server.url, max_connections=1 + number % 7)
+            transport.retain([to])
+            await ask(transport, to)
+        assert server.connections == 1000
+        await soon(lambda: len(server.open) == 1)
+        await soon(lambda: len(asyncio.all_tasks()) == before[0] + 1)  # the server's, for that
+        assert len(open_sessions()) == 1
+        assert len(os.listdir("/proc/self/fd")) == before[1] + 2  # its two ends
+        transport.retain([])
+        await soon(lambda: not server.open and not open_sessions())
+
+
 # --- loops
 
 
 @pytest.mark.parametrize("closing", [True, False], ids=["closed", "left to the loop"])
 def test_one_transport_serves_one_loop_after_another_and_leaves_no_socket(closing):
     transport = AiohttpTransport()
-    sessions, loops = [], []
+    loops = []
 
     async def main() -> tuple[int, bytes]:
         async with RawServer(named) as server:
             said = await ask(transport, endpoint(server.url))
             loops.append(weakref.ref(asyncio.get_running_loop()))
-            sessions.extend(
-                pool._session for pools in transport._pools.values() for pool in pools.values()
-            )
+            assert len(open_sessions()) == 1
             if closing:
                 await transport.close()
             return said
 
     assert [asyncio.run(main()) for _ in range(3)] == [(200, b"1.1")] * 3
-    assert all(session.closed for session in sessions)
-    sessions.clear()
+    assert not open_sessions()
     gc.collect()
     assert [loop() for loop in loops] == [None] * 3  # nor is a finished loop kept alive
+
+
+# --- a proxy on the way
+
+
+async def answered_by(handler: Any, base_url: str) -> tuple[Fault, int]:
+    """What it is when a proxy does that; and how many connections it took."""
+    async with RawServer(handler) as proxy, Transports() as transport:
+        to = endpoint(base_url, proxy_url=proxy.url, connect_timeout_seconds=0.2)
+        return await fault_of(transport, to), proxy.connections
+
+
+async def auth_wanted(call: Call) -> None:
+    await call.respond(407, b"who?", [("proxy-authenticate", "Basic")])
+
+
+async def forbidden(call: Call) -> None:
+    await call.respond(403, b"no")
+
+
+async def bad_gateway(call: Call) -> None:
+    await call.respond(502, b"no")
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [auth_wanted, forbidden, bad_gateway, reset, hang_up, half_a_head, garbage, bad_header, silent],
+)
+async def test_a_proxy_that_does_not_connect_us_is_an_unreachable_provider(handler):
+    assert await answered_by(handler, "https://provider.invalid") == (UNREACHABLE, 1)
+
+
+async def test_a_proxy_that_does_not_let_us_in_is_not_the_providers_answer():
+    assert await answered_by(auth_wanted, "http://provider.invalid") == (UNREACHABLE, 1)
+    async with RawServer(auth_wanted) as server, Transports() as transport:
+        assert (await ask(transport, endpoint(server.url)))[0] == 407  # nobody else can have said
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_proxy_that_is_not_there_is_an_unreachable_provider(scheme):
+    async with Transports() as transport:
+        proxy = f"http://127.0.0.1:{unused_port()}"
+        to = endpoint(f"{scheme}://provider.invalid", proxy_url=proxy)
+        assert await fault_of(transport, to) is UNREACHABLE
+        with pytest.raises(AttemptFailed) as failed:
+            await transport.probe(to)
+        assert failed.value.fault is UNREACHABLE
+
+
+async def test_a_used_connection_to_a_proxy_can_be_stale_too():
+    async def once(call: Call) -> None:
+        await (named(call) if call.number == 1 else reset(call))
+
+    async with RawServer(once) as proxy, Transports() as transport:
+        to = endpoint("http://provider.invalid", proxy_url=proxy.url)
+        assert await ask(transport, to) == (200, b"1.1")
+        assert await fault_of(transport, to) is STALE
 
 
 # --- asking whether a provider is there

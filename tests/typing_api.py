@@ -20,6 +20,7 @@ from tiergate import (
     Gateway,
     Refused,
     Reply,
+    SourceError,
     Status,
     Tier,
     TiergateError,
@@ -51,7 +52,7 @@ def around_an_app(app: ASGIApp, tables: Mapping[str, Any], config: Config) -> li
     return [
         TierMiddleware(app, config="tiergate.toml", authorize="open"),
         TierMiddleware(app, config=tables, authorize=who),
-        TierMiddleware(app, config=config),
+        TierMiddleware(app, config=config, watch=True),
         TierMiddleware(app, gateway=gateway),
     ]
 
@@ -68,7 +69,7 @@ async def by_hand(body: bytes) -> tuple[int, bytes]:
             return answer.status, answer.body
 
 
-def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, dict[Tier, int], list[float]]:
+def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, int, list[float]]:
     status: Status = gateway.status()
     try:
         told: Explanation = gateway.explain(body, pairs=[], caller=Caller("ada"))
@@ -77,7 +78,24 @@ def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, dict[Tier, int], lis
         raise TiergateError(str(refusal)) from error
     tier: Tier = told.tier
     assert tier in TIERS
-    return status.ready, status.candidates, [each.share for each in told.candidates]
+    return status.ready, len(status.candidates), [each.share for each in told.candidates]
+
+
+async def reloaded(path: str) -> str | None:
+    gateway = Gateway(path, watch=True, read=lambda: load_config(path))
+    async with gateway:
+        try:
+            await gateway.reload()
+        except (ConfigError, SourceError) as error:
+            return str(error)
+        paths: frozenset[str] = gateway.paths
+        status: Status = gateway.status()
+        assert paths
+        assert not status.needs_restart
+        assert [each.seconds_left for each in status.candidates]
+        assert [each.available for each in status.stores]
+        assert status.sessions.held + status.sessions.unsaved == 0
+        return status.configuration.last_error
 
 
 def configured(path: str) -> Config:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tiergate import Gateway, TierMiddleware
+from tiergate import Caller, Gateway, TierMiddleware
 from tiergate.capacity import Account, Capacity
 from tiergate.config import Limits
 from tiergate.health import Permit, State
@@ -87,6 +87,14 @@ class Heard(NamedTuple):
         return said.get("error", {}).get("code")
 
     @property
+    def served(self) -> str:
+        """By whom, and why: `p1/m1 simple explicit`."""
+        said = self.headers
+        names = ("x-arbstr-provider", "x-sentinel-model", "x-sentinel-tier", "x-sentinel-reason")
+        provider, *rest = (said.get(name, "-") for name in names)
+        return f"{provider}/{' '.join(rest)}"
+
+    @property
     def whole(self) -> bool:
         """Whether it is all of `ANSWER`."""
         return self.status == 200 and self.text == "ab" and self.events[-1] == b"data: [DONE]"
@@ -120,12 +128,17 @@ async def ask(
     stream: bool = True,
     headers: dict[str, str] | None = None,
     leave_after: float | None = None,
+    caller: Caller | None = None,
+    **members: Any,
 ) -> Heard:
-    """One request; `mode` is its streaming mode, `leave_after` the seconds its client stays."""
+    """One request; `mode` is its streaming mode, `leave_after` the seconds its client stays.
+
+    `caller` is what the host's `authorize` says, `members` go into the body.
+    """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     asked = {**(headers or {}), **({"x-sentinel-stream-failover": mode} if mode else {})}
-    body = msgspec.json.encode({"model": "m", "messages": [], "stream": stream})
+    body = msgspec.json.encode({"model": "m", "messages": [], "stream": stream, **members})
     scope = {
         "type": "http",
         "method": "POST",
@@ -149,7 +162,13 @@ async def ask(
         elif message["body"]:
             pieces.append((round(loop.time() - begun, 3), message["body"]))
 
-    await TierMiddleware(_nobody, gateway=world.gateway)(scope, receive, send)
+    async def who(_: Any) -> Caller:
+        assert caller is not None
+        return caller
+
+    authorize = who if caller is not None else None
+    app = TierMiddleware(_nobody, gateway=world.gateway, authorize=authorize)
+    await app(scope, receive, send)
     said = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return Heard(sent[0]["status"], said, pieces, round(loop.time() - begun, 3))
 

@@ -12,6 +12,7 @@ from tiergate.asgi import TierMiddleware
 from tiergate.config import Config
 from tiergate.crosscheck import warnings_of
 from tiergate.decoding import decode_tables
+from tiergate.document import SourceError
 from tiergate.errors import Answerable, ConfigError, Refused, TiergateError
 from tiergate.exchange import Caller, Exchange, Explanation
 from tiergate.gateway import Gateway, Status
@@ -34,6 +35,7 @@ __all__ = [
     "load_config",
     "Answerable",
     "ConfigError",
+    "SourceError",
     "TiergateError",
     "Document",
     "read_document",

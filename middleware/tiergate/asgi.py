@@ -24,7 +24,8 @@ _log = logging.getLogger("tiergate")
 class TierMiddleware:
     """Answers `POST` to the configured paths; everything else is the wrapped app's.
 
-    `config` is a path, a mapping or a `Config`; `gateway` one made elsewhere instead. `authorize`
+    `config` is a path, a mapping or a `Config`, with `watch=True` read again when a file changes;
+    `gateway` is one made elsewhere instead. `authorize`
     is asked before anything of a request is read: the host's routing, and so its `Depends`, never
     runs for our paths. `authorize="open"` says that everybody may call.
     """
@@ -35,14 +36,14 @@ class TierMiddleware:
         *,
         config: str | os.PathLike[str] | Mapping[str, Any] | Config | None = None,
         gateway: Gateway | None = None,
+        watch: bool = False,
         authorize: Authorize | Literal["open"] | None = None,
     ) -> None:
         if (config is None) == (gateway is None):
             raise ConfigError("give TierMiddleware either config= or gateway=")
         self.app = app
-        self.gateway = gateway or Gateway(config)  # type: ignore[arg-type]  # one of the two is given
+        self.gateway = gateway or Gateway(config, watch=watch)  # type: ignore[arg-type]  # one is given
         self._authorize = None if authorize == "open" else authorize
-        self._paths = frozenset(self.gateway.config.routing.paths)
         self._warn = authorize is None and self.gateway.uses_own_keys
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -58,7 +59,7 @@ class TierMiddleware:
         root: str = scope.get("root_path", "")
         if root and path.startswith(root) and path[len(root) : len(root) + 1] == "/":
             path = path[len(root) :]
-        return path in self._paths
+        return path in self.gateway.paths
 
     async def _respond(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         self._warn_once()

@@ -26,6 +26,10 @@ class Capacity:
     def account(self) -> "Account":
         return Account(self)
 
+    def reconfigure(self, limits: Limits) -> None:
+        """Other limits for whoever comes from now on."""
+        self._limits = limits
+
     def __enter__(self) -> None:
         if self.in_flight >= self._limits.max_in_flight:
             raise Overloaded("Too many requests at once.", retry_after=_RETRY_AFTER_SECONDS)

@@ -17,6 +17,7 @@ Seconds = Annotated[float, Meta(ge=0, le=_DAY)]
 PositiveSeconds = Annotated[float, Meta(gt=0, le=_DAY)]
 Count = Annotated[int, Meta(ge=0)]
 PositiveCount = Annotated[int, Meta(ge=1)]
+Lifetime = Annotated[float, Meta(gt=0, le=366 * _DAY)]
 Price = Annotated[float, Meta(ge=0, le=1_000_000)]  # a dollar a token
 Cost = Annotated[float, Meta(ge=0, le=10)]
 Failover = Literal["off", "first_token", "buffered"]
@@ -149,10 +150,19 @@ class Provider(Table, frozen=True):
     connect_timeout_seconds: PositiveSeconds = 3
     keepalive_seconds: Seconds | None = None
     """None: 4 for http (Python model servers close after 5), 30 for https."""
+    ca_file: str = ""
+    """Certificates (PEM) to trust instead of the system's: for a provider behind a private CA."""
+    proxy_url: str = ""
+    """An HTTP proxy on the way to this provider, http://[user:password@]host:port."""
     stream_usage: bool = True
 
     def __repr__(self) -> str:
         return f"<Provider {self.base_url}>"  # never the headers: they may hold a key
+
+    @property
+    def host(self) -> str:
+        """Host and port of the address."""
+        return self.base_url.partition("://")[2].partition("/")[0]
 
     @property
     def keepalive(self) -> float:
@@ -175,14 +185,37 @@ class TierEntry(Table, frozen=True):
 class TierConfig(Table, frozen=True):
     """Where the tiers come from."""
 
-    source: Literal["inline"] = "inline"
+    source: Literal["inline", "file", "http"] = "inline"
+    url: str = ""
+    """Of the service; without a path, the seeds' /api/v1/tiers/config."""
+    file: str = ""
+    api_key_env: str = ""
+    """Names the variable that holds the service's key, sent as x-api-key."""
+    ttl_seconds: Lifetime = 1800
+    """How old a document gets before the source is asked again. The seeds' number."""
+    timeout_seconds: PositiveSeconds = 5
+    """For one answer of the source."""
 
 
 class Cache(Table, frozen=True):
-    """Where a fetched tier configuration is kept."""
+    """Where a fetched tier configuration is kept: in process, or in a Redis that replicas share."""
 
-    url: Literal["memory://"] = "memory://"
+    url: str = "memory://"
     key_prefix: str = "sentinel:"
+    """Before every key; one per environment, where several share a Redis."""
+    timeout_seconds: PositiveSeconds = 0.25
+    """For one answer of Redis, of the cache and of sessions: what its silence may cost once."""
+
+
+class SessionSettings(Table, frozen=True):
+    """How long a conversation keeps its model, and where that is remembered."""
+
+    ttl_seconds: Lifetime = 86_400
+    """After its last use. The seeds' number."""
+    max_in_process: PositiveCount = 100_000
+    """Sessions held in memory, about 0.5 kB each; beyond it the least recently used goes."""
+    url: str = ""
+    """Empty: that of the cache."""
 
 
 class Headers(Table, frozen=True):
@@ -204,6 +237,7 @@ class Config(Table, frozen=True):
     tiers: dict[Tier, tuple[TierEntry, ...]] = field(default_factory=dict)
     tier_config: TierConfig = TierConfig()
     cache: Cache = Cache()
+    sessions: SessionSettings = SessionSettings()
     headers: Headers = Headers()
 
 

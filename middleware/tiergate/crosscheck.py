@@ -4,15 +4,19 @@ Fills in the well-known providers and answers with a configuration that the rest
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
 from tiergate.config import Config, Provider
 from tiergate.errors import ConfigError
+from tiergate.redis_url import read_redis_url
+from tiergate.tiers import Tier
 from tiergate.wellknown import WELL_KNOWN
+
+MORE_THAN_ONE_HOST: Final = 'credentials = "client" must not reach more than one host'
 
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -46,6 +50,8 @@ def crosschecked(config: Config) -> Config:
         *_tiers(config),
         *_credentials(config),
         *_times(config),
+        *_source(config),
+        *_stores(config),
     ]
     if problems:
         raise ConfigError("; ".join(problems))
@@ -88,6 +94,8 @@ def _providers(config: Config) -> Iterator[str]:
         if not _PROVIDER_NAME.fullmatch(name):
             yield f"{where}: a name is up to 64 letters, digits, '.', '_' and '-'"
         yield from _base_url(where, provider.base_url)
+        if provider.proxy_url:
+            yield from _proxy(f"{where}.proxy_url", provider.proxy_url)
         for header in (*provider.forward_headers, *provider.expose_headers, *provider.headers):
             if not HEADER_NAME.fullmatch(header):
                 yield f"{where}: {header!r} is not the name of a header"
@@ -110,20 +118,36 @@ def _base_url(where: str, text: str) -> Iterator[str]:
         name = where.partition(".")[2]
         yield f"{where}.base_url: missing, and no address is known for {name!r}"
         return
-    url = None
+    yield from _address(f"{where}.base_url", text)
+
+
+def _address(where: str, text: str) -> Iterator[str]:
+    url = _split(text)
+    if url is None or url.scheme not in ("http", "https") or not url.hostname:
+        yield f"{where}: must be an http:// or https:// address"
+    elif url.username or url.password or url.fragment:
+        yield f"{where}: no user name, password or fragment; keys go to api_key_env"
+
+
+def _proxy(where: str, text: str) -> Iterator[str]:
+    """A proxy is an address with nothing behind it; a user name and a password may stand in it."""
+    url = _split(text)
+    if url is None or url.scheme != "http" or not url.hostname or url.path.strip("/"):
+        yield f"{where}: must be http://[user:password@]host:port"
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of an address; None where it is none."""
     try:
         url = urlsplit(text)
-        sound = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
+        sound = url.port != 0
     except ValueError:
-        sound = False
-    if not url or not sound or not text.isascii() or not text.isprintable() or " " in text:
-        yield f"{where}.base_url: must be an http:// or https:// address"
-    elif url.username or url.password or url.fragment:
-        yield f"{where}.base_url: no user name, password or fragment; keys go to api_key_env"
+        return None
+    return url if sound and text.isascii() and text.isprintable() and " " not in text else None
 
 
 def _tiers(config: Config) -> Iterator[str]:
-    if not any(config.tiers.values()):
+    if config.tier_config.source == "inline" and not any(config.tiers.values()):
         yield "tiers: no tier has a candidate; add [[tiers.simple]] with a provider and a model"
     for tier, entries in config.tiers.items():
         seen = set()
@@ -138,19 +162,56 @@ def _tiers(config: Config) -> Iterator[str]:
             seen.add((entry.provider, entry.model))
 
 
-def _credentials(config: Config) -> Iterator[str]:
-    """A fallback must not hand the caller's key to another company."""
+def split_hosts(
+    listed: Iterable[tuple[Tier, str, str]], providers: Mapping[str, Provider]
+) -> set[str]:
+    """The groups (a tier, a model) in which a caller's own key could go to more than one host.
+
+    `listed` are tier, provider and model. A fallback must not hand the key to another company.
+    """
     groups: dict[str, list[Provider]] = {}
-    for tier, entries in config.tiers.items():
-        for entry in entries:
-            if entry.provider in config.providers:
-                provider = config.providers[entry.provider]
-                groups.setdefault(f"tiers.{tier}", []).append(provider)
-                groups.setdefault(f"model {entry.model}", []).append(provider)
-    for where, providers in groups.items():
-        hosts = {provider.base_url.partition("://")[2].partition("/")[0] for provider in providers}
-        if len(hosts) > 1 and any(provider.credentials == "client" for provider in providers):
-            yield f'{where}: credentials = "client" must not reach more than one host'
+    for tier, name, model in listed:
+        if name in providers:
+            groups.setdefault(f"tiers.{tier}", []).append(providers[name])
+            groups.setdefault(f"model {model}", []).append(providers[name])
+    return {
+        where
+        for where, group in groups.items()
+        if len({provider.host for provider in group}) > 1
+        and any(provider.credentials == "client" for provider in group)
+    }
+
+
+def _credentials(config: Config) -> Iterator[str]:
+    listed = [
+        (tier, each.provider, each.model) for tier, pool in config.tiers.items() for each in pool
+    ]
+    for where in sorted(split_hosts(listed, config.providers)):
+        yield f"{where}: {MORE_THAN_ONE_HOST}"
+
+
+def _source(config: Config) -> Iterator[str]:
+    tiers = config.tier_config
+    if tiers.source == "file" and not tiers.file:
+        yield 'tier_config.file: missing, with source = "file"'
+    if tiers.source == "http":
+        yield from _address("tier_config.url", tiers.url)
+    unused = {"inline": ("url", "file"), "file": ("url",), "http": ("file",)}[tiers.source]
+    for name in unused:
+        if getattr(tiers, name):
+            yield f'tier_config.{name}: set, but source = "{tiers.source}" does not use it'
+
+
+def _stores(config: Config) -> Iterator[str]:
+    urls = {"cache.url": config.cache.url, "sessions.url": config.sessions.url or "memory://"}
+    for where, url in urls.items():
+        if url != "memory://":
+            try:
+                read_redis_url(url)
+            except ConfigError as error:
+                yield f"{where}: neither memory:// nor Redis: {error}"
+    if not config.cache.key_prefix.isprintable():
+        yield "cache.key_prefix: must be printable"
 
 
 def _times(config: Config) -> Iterator[str]:

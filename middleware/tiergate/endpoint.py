@@ -5,6 +5,7 @@ here and nowhere else. Sending is `transport`'s.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -23,7 +24,9 @@ class Endpoint(Struct, frozen=True):
     """One provider's endpoints: `url` for chats, `models_url` to ask whether it is there.
 
     `fixed` goes with every request, `passed` names what of the client's headers may, `exposed` what
-    of the provider's answer may go back. `own_credential` says whose key a 401 speaks of.
+    of the provider's answer may go back. `own_credential` says whose key a 401 speaks of. `ca` is
+    the certificates (PEM) to trust instead of the system's. `pool` is what the connections depend
+    on: endpoints that differ in it never share one, others (a new key, another header) do.
     """
 
     name: str
@@ -33,6 +36,8 @@ class Endpoint(Struct, frozen=True):
     fixed: tuple[tuple[str, str], ...]
     passed: frozenset[bytes]
     exposed: frozenset[bytes]
+    ca: str | None
+    pool: tuple[str | float | None, ...]
 
     def __repr__(self) -> str:
         return f"<Endpoint {self.name} {self.url}>"  # never the key
@@ -58,13 +63,21 @@ class Endpoint(Struct, frozen=True):
 
 
 def compile_endpoints(
-    providers: Mapping[str, Provider], keys: Mapping[str, str | None]
+    providers: Mapping[str, Provider],
+    keys: Mapping[str, str | None],
+    authorities: Mapping[str, str | None] = MappingProxyType({}),
 ) -> dict[str, Endpoint]:
-    """The endpoint of every provider; `keys` holds the API keys read for them."""
-    return {name: _endpoint(name, each, keys.get(name)) for name, each in providers.items()}
+    """The endpoint of every provider; `keys` holds the API keys read for them.
+
+    `authorities` holds the text (PEM) of each `ca_file`; None, or none: the system's are trusted.
+    """
+    return {
+        name: _endpoint(name, each, keys.get(name), authorities.get(name))
+        for name, each in providers.items()
+    }
 
 
-def _endpoint(name: str, provider: Provider, key: str | None) -> Endpoint:
+def _endpoint(name: str, provider: Provider, key: str | None, ca: str | None) -> Endpoint:
     passed = PASSED_ON | {header.lower().encode() for header in provider.forward_headers}
     fixed = {"accept-encoding": "identity"}
     if b"user-agent" not in passed:
@@ -83,6 +96,17 @@ def _endpoint(name: str, provider: Provider, key: str | None) -> Endpoint:
         passed=passed - {header.encode() for header in fixed},
         exposed=frozenset(_ALWAYS_EXPOSED)
         | {header.lower().encode() for header in provider.expose_headers},
+        ca=ca,
+        pool=(
+            name,
+            provider.base_url,
+            provider.max_connections,
+            provider.acquire_timeout_seconds,
+            provider.connect_timeout_seconds,
+            provider.keepalive,
+            provider.proxy_url,
+            ca,
+        ),
     )
 
 

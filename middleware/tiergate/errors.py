@@ -16,6 +16,7 @@
         ├── ProviderFailed       502   attempts exhausted
         ├── Unavailable          503   nobody to ask
         │   ├── TierNotConfigured
+        │   ├── ConfigUnavailable   no tiers yet: their source has not answered
         │   └── Overloaded
         ├── DeadlineExceeded     504
         └── InternalError        500   a bug of ours
@@ -167,6 +168,10 @@ class Unavailable(Answerable):
 
 class TierNotConfigured(Unavailable):
     code = "tier_not_configured"
+
+
+class ConfigUnavailable(Unavailable):
+    code = "config_unavailable"
 
 
 class Overloaded(Unavailable):

@@ -17,7 +17,7 @@ from tiergate.snapshot import Candidate
 from tiergate.tiers import TIERS, Tier, is_tier
 from tiergate.wire import ChatRequest
 
-Reason = Literal["explicit", "alias", "model", "default"]
+Reason = Literal["explicit", "alias", "model", "default", "session"]
 
 
 class Caller(Struct, frozen=True):

@@ -6,44 +6,34 @@ and HTTP come in as defaults of the constructor.
 
 import asyncio
 import logging
-import os
 import random
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
+from tiergate.assembly import Assembly, ConfigSource, World
 from tiergate.attempt import Delivered, Tools
-from tiergate.capacity import Capacity
 from tiergate.config import Config
-from tiergate.endpoint import compile_endpoints
+from tiergate.conversation import Conversation, conversation_of, raised
 from tiergate.errors import Answerable, InternalError, Unavailable
 from tiergate.exchange import ANONYMOUS, Caller, Exchange, Explanation
 from tiergate.forward import Delivery
-from tiergate.health import Ailing, Health
-from tiergate.loading import load_config, read_api_key
+from tiergate.health import CandidateHealth
 from tiergate.opening import Commit, commit_of
-from tiergate.probing import Prober
+from tiergate.present import begun, presented, refusal
+from tiergate.redis_link import StoreState
 from tiergate.reply import Reply
 from tiergate.request_headers import Pairs, read_headers
 from tiergate.resolve import NotOurs, resolve
-from tiergate.response_headers import (
-    JSON,
-    RETRIED_BY_CLIENTS,
-    STREAM,
-    error_headers,
-    last_word,
-    our_headers,
-)
-from tiergate.retry import RetryBudget
 from tiergate.routing import Plan, make_plan, shares
-from tiergate.snapshot import compile_snapshot
-from tiergate.sources import InlineSource
-from tiergate.store import Store
-from tiergate.tiers import TIERS, Tier
+from tiergate.sessions import SessionsState
+from tiergate.store import ConfigurationState
+from tiergate.tiers import TIERS
 from tiergate.transport import AiohttpTransport, Transport
 from tiergate.waiting import Waiting
 from tiergate.wire import parse_request
@@ -52,71 +42,70 @@ _log = logging.getLogger("tiergate")
 
 
 class Status(Struct, frozen=True):
-    """What a gateway can say of itself: for health pages and for people."""
+    """What a gateway can say of itself: for health pages and for people.
+
+    `needs_restart` names the tables whose change has no effect before one; `stores` are the Redis
+    that it uses.
+    """
 
     ready: bool
-    version: str | None
-    source: str
-    providers: tuple[str, ...]
-    candidates: dict[Tier, int]
-    ailing: tuple[Ailing, ...]
+    configuration: ConfigurationState
+    needs_restart: tuple[str, ...]
+    candidates: tuple[CandidateHealth, ...]
+    sessions: SessionsState
+    stores: tuple[StoreState, ...]
 
 
 class Gateway:
     """Routes chat requests. Made from a path, a mapping or a `Config`; raises `ConfigError`.
 
-    An asynchronous context manager: entering loads the tiers, leaving closes the connections of the
-    running event loop. Neither is required: it opens what it needs when it needs it, per loop, and
-    starts no thread. Safe to make before a fork.
+    An asynchronous context manager: entering loads the tiers and keeps them fresh, leaving closes
+    the connections of the running event loop. Neither is required: it opens what it needs when it
+    needs it, per loop, and starts no thread. Safe to make before a fork.
+
+    `watch=True` reloads when a file of the configuration changes, from `open` to `close`; `read`
+    gives the configuration in place of reading `config` itself, of which only the path is used.
     """
 
     def __init__(
         self,
-        config: str | os.PathLike[str] | Mapping[str, Any] | Config,
+        config: ConfigSource,
         *,
+        watch: bool = False,
+        read: Callable[[], Config] | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,  # noqa: TID251  # the composition root
         wall: Callable[[], float] = time.time,  # noqa: TID251  # likewise
         chance: random.Random | None = None,
         environ: Mapping[str, str] | None = None,
     ) -> None:
-        self.config = config = load_config(config, environ=environ)
-        keys = {
-            name: read_api_key(name, provider, environ=environ)
-            for name, provider in config.providers.items()
-        }
-        self.uses_own_keys = any(key is not None for key in keys.values())
-        self._clock = clock
-        self._chance = chance or random.Random()
-        self._transport = transport or AiohttpTransport()
-        self._source = InlineSource(config)
-        self._store = Store(
-            self._source,
-            lambda document: compile_snapshot(document, config),
-            key_prefix=config.cache.key_prefix,
-        )
-        self.capacity = Capacity(config.limits)
-        self.health = Health(config.health, clock)
-        self._tools = Tools(
-            config=config,
-            endpoints=compile_endpoints(config.providers, keys),
-            transport=self._transport,
-            health=self.health,
-            budget=RetryBudget(config.retry),
+        self._world = World(
+            transport=transport or AiohttpTransport(),
             clock=clock,
             wall=wall,
-            chance=self._chance,
+            chance=chance or random.Random(),
+            environ=environ,
         )
-
-        self._prober = Prober(
-            self.health,
-            self._tools.endpoints,
-            self._transport,
-            interval=config.health.probe_interval_seconds,
-        )
+        self._parts = Assembly(config, self._world, read=read, watch=watch)
+        self.capacity = self._parts.capacity
+        self.health = self._parts.health
 
     def __repr__(self) -> str:
-        return f"<Gateway {self._store!r}, providers {', '.join(self.config.providers)}>"
+        return f"<Gateway {self._parts.store!r}, providers {', '.join(self.config.providers)}>"
+
+    @property
+    def config(self) -> Config:
+        """As it is now: a reload replaces it."""
+        return self._parts.config
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """The paths whose `POST` is ours."""
+        return self._parts.paths
+
+    @property
+    def uses_own_keys(self) -> bool:
+        return self._parts.uses_own_keys
 
     async def __aenter__(self) -> "Gateway":
         await self.open()
@@ -126,18 +115,27 @@ class Gateway:
         await self.close()
 
     async def open(self) -> None:
-        """Load the tiers, so that the first request does not have to."""
-        await self._store.load()
+        """Load the tiers, so that the first request does not have to, and keep them fresh."""
+        await self._parts.open()
 
     async def close(self) -> None:
         """Close the connections that the running loop holds; a later request opens new ones."""
-        await self._prober.close()
-        await self._transport.close()
+        await self._parts.close()
+
+    async def reload(self) -> None:
+        """Read the configuration, its keys and its tiers again, at once.
+
+        Raises `ConfigError` where the configuration cannot be used: then nothing has changed.
+        Raises `SourceError` where it is live, and its source gave no usable tiers: the old serve.
+        """
+        await self._parts.reload()
 
     def begin(self, pairs: Pairs) -> Exchange:
         """The exchange of a request that has just arrived with these headers (lower-case names)."""
         account = self.capacity.account()
-        return Exchange(id=str(uuid.uuid4()), arrived=self._clock(), pairs=pairs, account=account)
+        return Exchange(
+            id=str(uuid.uuid4()), arrived=self._world.clock(), pairs=pairs, account=account
+        )
 
     @asynccontextmanager
     async def handle(self, exchange: Exchange, body: bytes) -> AsyncIterator[Reply]:
@@ -155,21 +153,17 @@ class Gateway:
                     await reply.stream.close()
             finally:
                 exchange.account.close()
-                self._prober.wake()
+                self._parts.prober.wake()
 
     def refuse(self, exchange: Exchange, error: Answerable) -> Reply:
         """The answer to a request that ends with an error of ours."""
-        headers = our_headers(
-            exchange, self.config.headers, latency=self._latency(exchange), opened=False
-        )
-        headers += error_headers(error, self.config.headers)
-        return Reply(error.status, headers, error.body())
+        return refusal(exchange, error, self.config.headers, self._latency(exchange))
 
     def explain(
         self, body: bytes, *, pairs: Pairs | None = None, caller: Caller = ANONYMOUS
     ) -> Explanation:
         """What would become of a request; raises `Answerable` where it would be refused."""
-        snapshot = self._store.snapshot
+        snapshot = self._parts.store.snapshot
         if snapshot is None:
             raise Unavailable("The tiers are not loaded yet.", retry_after=1)
         request, headers = parse_request(body), read_headers(pairs or [])
@@ -182,7 +176,7 @@ class Gateway:
 
     def models(self) -> dict[str, str]:
         """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""
-        snapshot = self._store.snapshot
+        snapshot = self._parts.store.snapshot
         if snapshot is None:
             return {}
         ours = dict.fromkeys([*TIERS, *self.config.routing.aliases], "tiergate")
@@ -190,25 +184,28 @@ class Gateway:
         return ours | {name: owner for name, owner in offers.items() if name not in ours}
 
     def status(self) -> Status:
-        """Whether requests can be served, and from which configuration."""
-        snapshot = self._store.snapshot
+        """Whether requests can be served, from which configuration, and what is amiss."""
+        parts, snapshot = self._parts, self._parts.store.snapshot
+        candidates = dict.fromkeys(snapshot.candidates()) if snapshot is not None else {}
         return Status(
             ready=snapshot is not None,
-            version=snapshot.version if snapshot else None,
-            source=self._source.name,
-            providers=tuple(self.config.providers),
-            candidates={tier: len(pool) for tier, pool in snapshot.pools.items()}
-            if snapshot
-            else {},
-            ailing=tuple(self.health.ailing()),
+            configuration=parts.configuration,
+            needs_restart=parts.needs_restart,
+            candidates=tuple(parts.health.of(candidates)),
+            sessions=parts.sessions.state(),
+            stores=tuple(link.state for link in parts.links),
         )
 
     async def _reply(self, exchange: Exchange, body: bytes) -> Reply:
         try:
-            plan = await self._plan(exchange, body)
-            if self._may_wait(exchange):
-                return await self._wait_for(exchange, plan)
-            return self._present(exchange, await self._deliver(exchange, plan))
+            tools, plan, conversation = await self._prepare(exchange, body)
+            delivery, config = Delivery(tools, exchange, plan), tools.config
+            work = partial(self._deliver, exchange, delivery, conversation)
+            assert exchange.request is not None
+            if exchange.request.stream and commit_of(exchange, config.streaming) is Commit.COMPLETE:
+                return await self._wait_for(exchange, work(), config)
+            delivered = await work()
+            return presented(exchange, delivered, config.headers, self._latency(exchange))
         except Answerable as error:
             error.__traceback__ = None  # else: task keeps error, error frames, a frame the task
             return self.refuse(exchange, error)
@@ -217,21 +214,50 @@ class Gateway:
         except Exception:  # noqa: BLE001  # the outermost wrapper
             return self.refuse(exchange, self._bug(exchange))
 
-    async def _plan(self, exchange: Exchange, body: bytes) -> Plan:
-        snapshot = self._store.snapshot or await self._store.load()
+    async def _prepare(
+        self, exchange: Exchange, body: bytes
+    ) -> tuple[Tools, Plan, Conversation | None]:
+        """Decide. What is live at this moment serves the request to its end."""
+        parts = self._parts
+        parts.tend()
+        if parts.store.snapshot is None:
+            await parts.store.load()
+        # Read together, with no await between them: a reload swaps them together.
+        snapshot, tools = parts.store.snapshot, parts.tools
+        assert snapshot is not None
         exchange.headers = read_headers(exchange.pairs)
         exchange.request = parse_request(body)
         exchange.decision = resolve(
-            exchange.request, exchange.headers, exchange.caller, snapshot, self.config.routing
+            exchange.request, exchange.headers, exchange.caller, snapshot, tools.config.routing
         )
-        last_resort = self.config.health.last_resort
-        return make_plan(
-            exchange.decision, snapshot, self.health, self._chance, last_resort=last_resort
+        conversation = conversation_of(
+            exchange, lambda: parts.sessions, parts.key_prefix, self._world.wall
         )
+        session = None
+        if conversation is not None:
+            session = await conversation.recall(exchange.caller, snapshot)
+            exchange.decision = raised(exchange.decision, session)
+        plan = make_plan(
+            exchange.decision,
+            snapshot,
+            tools.health,
+            tools.chance,
+            session=session,
+            last_resort=tools.config.health.last_resort,
+        )
+        return tools, plan, conversation
 
-    async def _deliver(self, exchange: Exchange, plan: Plan) -> Delivered:
+    async def _deliver(
+        self, exchange: Exchange, delivery: Delivery, conversation: Conversation | None
+    ) -> Delivered:
+        """Deliver; a conversation is bound by success, which a stream has yet to see."""
         try:
-            return await Delivery(self._tools, exchange, plan).run()
+            delivered = await delivery.run()
+            if conversation is not None and delivered.relay is not None:
+                delivered.relay.on_success = partial(conversation.bind, exchange)
+            elif conversation is not None and exchange.attempts[-1].fault is None:
+                await conversation.bind(exchange)
+            return delivered
         except Answerable:
             raise
         except Exception:  # noqa: BLE001  # the outermost wrapper
@@ -242,49 +268,26 @@ class Gateway:
         _log.exception("request %s: a bug in tiergate", exchange.id)
         return InternalError("An internal error; the log has the details.")
 
-    def _may_wait(self, exchange: Exchange) -> bool:
-        """Whether the client may hear comments before its answer is ready."""
-        assert exchange.request is not None
-        commit = commit_of(exchange, self.config.streaming)
-        return exchange.request.stream and commit is Commit.COMPLETE
-
-    async def _wait_for(self, exchange: Exchange, plan: Plan) -> Reply:
+    async def _wait_for(
+        self, exchange: Exchange, work: Coroutine[Any, Any, Delivered], config: Config
+    ) -> Reply:
         """The reply of a buffered stream; after a while one that begins before it is there."""
-        patience = self.config.streaming.comment_seconds
-        delivery = asyncio.create_task(self._deliver(exchange, plan))
+        delivery = asyncio.create_task(work)
         waiting = Waiting(
             delivery,
             exchange,
-            comment_seconds=patience,
-            send_seconds=self.config.limits.send_timeout_seconds,
+            comment_seconds=config.streaming.comment_seconds,
+            send_seconds=config.limits.send_timeout_seconds,
         )
         try:
-            done, _ = await asyncio.wait({delivery}, timeout=patience)
+            done, _ = await asyncio.wait({delivery}, timeout=config.streaming.comment_seconds)
         except BaseException:
             await waiting.close()
             raise
-        if done:
-            return self._present(exchange, delivery.result())
         latency = self._latency(exchange)
-        headers = our_headers(
-            exchange, self.config.headers, latency=latency, opened=True, decided_only=True
-        )
-        return Reply(200, [*headers, *STREAM], stream=waiting)
-
-    def _present(self, exchange: Exchange, delivered: Delivered) -> Reply:
-        opened = delivered.relay is not None
-        headers = our_headers(
-            exchange, self.config.headers, latency=self._latency(exchange), opened=opened
-        )
-        passed = delivered.endpoint.answer_headers(delivered.headers)
-        if opened:
-            headers += STREAM
-            passed = [pair for pair in passed if pair[0] != b"content-type"]
-        elif not any(name == b"content-type" for name, _ in passed):
-            headers.append(JSON)
-        if delivered.status in RETRIED_BY_CLIENTS:
-            headers += last_word(self.config.headers)
-        return Reply(delivered.status, headers + passed, delivered.body, delivered.relay)
+        if done:
+            return presented(exchange, delivery.result(), config.headers, latency)
+        return begun(exchange, waiting, config.headers, latency)
 
     def _latency(self, exchange: Exchange) -> float:
-        return self._clock() - exchange.arrived
+        return self._world.clock() - exchange.arrived

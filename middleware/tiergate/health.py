@@ -9,7 +9,7 @@ A probe that expires, or whose client left, goes back to a back-off whose time h
 transitions are in `_Record`; nothing here sends, waits or knows why an attempt failed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from typing import Final
 
@@ -45,8 +45,8 @@ class Permit(Struct, frozen=True):
     probe: bool = False
 
 
-class Ailing(Struct, frozen=True):
-    """A candidate that is not available: failures in a row, seconds of back-off left."""
+class CandidateHealth(Struct, frozen=True):
+    """How a candidate stands: failures in a row, seconds of back-off left."""
 
     provider: str
     model: str
@@ -118,14 +118,29 @@ class Health:
             return 0.0
         return max(0.0, record.until - self._clock())
 
-    def ailing(self) -> list[Ailing]:
+    def ailing(self) -> list[CandidateHealth]:
         """Everybody who is not available."""
         now = self._clock()
         return [
-            Ailing(*key, record.state.value, record.failures, max(0.0, record.until - now))
+            CandidateHealth(*key, record.state.value, record.failures, max(0.0, record.until - now))
             for key, record in self._records.items()
             if record.state is not State.AVAILABLE
         ]
+
+    def of(self, candidates: Iterable[Candidate]) -> list[CandidateHealth]:
+        """How each of them stands, whether or not anything was ever heard of it."""
+        ailing = {(each.provider, each.model): each for each in self.ailing()}
+        return [
+            ailing.get(_key(candidate))
+            or CandidateHealth(
+                *_key(candidate), State.AVAILABLE.value, self._failures(candidate), 0
+            )
+            for candidate in candidates
+        ]
+
+    def _failures(self, candidate: Candidate) -> int:
+        record = self._records.get(_key(candidate))
+        return record.failures if record is not None else 0
 
     def admit(self, candidate: Candidate, probe_seconds: float) -> Permit | None:
         """Leave to send now, or None: in back-off, or being probed by another request.
@@ -190,6 +205,15 @@ class Health:
         for key, record in self._records.items():
             if key[0] == provider and record.state is State.BACKING_OFF:
                 record.await_probe(min(record.until, self._clock()))
+
+    def reconfigure(self, settings: HealthSettings) -> None:
+        """Judge by other settings from now on; what is in back-off stays there."""
+        self._settings = settings
+
+    def retain(self, candidates: Iterable[Candidate]) -> None:
+        """Forget everybody else: who is no longer configured has no health."""
+        kept = {_key(candidate) for candidate in candidates}
+        self._records = {key: each for key, each in self._records.items() if key in kept}
 
     def _current(self, permit: Permit) -> _Record | None:
         record = self._records.get(permit.key)

@@ -1,7 +1,7 @@
-"""Where settings come from: a file or mapping, the environment, flags; and the keys of providers.
+"""Where settings come from: a file or mapping, the environment, flags.
 
 Precedence: flags, environment, file, defaults. The only module that reads the environment or a
-configuration file; what the values must look like is known to `decoding`, what they mean to nobody
+file of settings; what the values must look like is known to `decoding`, what they mean to nobody
 here.
 """
 
@@ -9,18 +9,20 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec import Struct
 
-from tiergate.config import FOREIGN_TABLES, Config, Provider
+from tiergate.config import FOREIGN_TABLES, Config
 from tiergate.crosscheck import crosschecked
 from tiergate.decoding import decode_tables
 from tiergate.errors import ConfigError
 
 ENVIRONMENT_PREFIX: Final = "TIERGATE_"
+TTL_VARIABLE: Final = "TIER_CONFIG_TTL_SECONDS"
+"""The seeds' name for `tier_config.ttl_seconds`; our own name wins over it."""
 
 _VARIABLE = re.compile(r"\$\{(?:([A-Za-z_][A-Za-z0-9_]*)(:-[^}]*)?\})?")
 
@@ -63,16 +65,19 @@ def read_document(
     flags: Mapping[str, Any] | None = None,
 ) -> Document:
     """Read and merge; `flags` maps a dotted path to its value. Raises `ConfigError`."""
-    environ = os.environ if environ is None else environ
+    environ = environment(environ)
     if source is None or isinstance(source, Mapping):
         origin, given = "given", source or {}
     else:
-        origin, given = f"file {os.fspath(source)}", _read_file(Path(source))
+        origin, given = f"file {os.fspath(source)}", read_tables(Path(source))
     try:
         values = _expand(given, environ)
     except RecursionError:  # a YAML anchor may hold itself
         raise ConfigError(f"{origin}: nested too deeply") from None
     origins = {path: origin for path, _ in _leaves(values)}
+    if TTL_VARIABLE in environ:
+        text = environ[TTL_VARIABLE]
+        _put(values, origins, ["tier_config", "ttl_seconds"], text, TTL_VARIABLE)
     for name, text in environ.items():
         path = name.removeprefix(ENVIRONMENT_PREFIX)
         # Kubernetes puts TIERGATE_PORT and its like beside every pod of a service of our name.
@@ -83,33 +88,31 @@ def read_document(
     return Document(values=values, origins=origins)
 
 
-def read_api_key(
-    name: str, provider: Provider, *, environ: Mapping[str, str] | None = None
-) -> str | None:
-    """The key for a provider, None where it has none; raises `ConfigError` for a missing one."""
-    environ = os.environ if environ is None else environ
-    if provider.credentials == "client":
-        return None
-    if provider.api_key_file:
-        key = _read_text(Path(provider.api_key_file), f"providers.{name}.api_key_file").strip()
-    elif provider.api_key_env:
-        key = environ.get(provider.api_key_env, "").strip()
-    else:
-        return None
-    if not key or not key.isascii() or not key.isprintable():
-        where = provider.api_key_file or f"the environment variable {provider.api_key_env}"
-        raise ConfigError(
-            f"providers.{name}: no usable key in {where}; set it, or name another place with"
-            " api_key_env or api_key_file"
-        )
-    return key
+def environment(given: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The environment that was given, else the process's."""
+    return os.environ if given is None else given
 
 
-def _read_file(path: Path) -> dict[str, Any]:
+def worker_count(environ: Mapping[str, str] | None, arguments: Sequence[str]) -> int:
+    """How many processes the server of a host app was told to run, as far as that can be seen.
+
+    `WEB_CONCURRENCY` is read by gunicorn and uvicorn, `--workers N` and `-w N` are how they,
+    hypercorn and granian are told.
+    """
+    texts = [environment(environ).get("WEB_CONCURRENCY", "")]
+    for position, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name in ("--workers", "-w"):
+            texts.append(value if equals else "".join(arguments[position + 1 : position + 2]))
+    return max((int(text) for text in texts if text.isascii() and text.isdigit()), default=1)
+
+
+def read_tables(path: Path, what: str = "configuration") -> dict[str, Any]:
+    """The tables of a file, parsed by its extension; raises `ConfigError`."""
     parse = _PARSERS.get(path.suffix.lower())
     if parse is None:
         raise ConfigError(f"{path}: the name must end in {', '.join(_PARSERS)}")
-    text = _read_text(path, "configuration")
+    text = read_text(path, what)
     try:
         values = parse(text)
     except (ValueError, RecursionError) as error:
@@ -121,7 +124,8 @@ def _read_file(path: Path) -> dict[str, Any]:
     return values
 
 
-def _read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str) -> str:
+    """A file's text; raises `ConfigError` that names `what` it should have held."""
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
@@ -139,7 +143,8 @@ def _parse_yaml(text: str) -> Any:
     except ImportError:
         raise ConfigError("YAML needs PyYAML: pip install 'tiergate[yaml]'") from None
     try:
-        return yaml.safe_load(text)
+        # The same in C is ten times faster: a large file would hold up requests while it reloads.
+        return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
 

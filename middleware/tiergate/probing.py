@@ -31,9 +31,14 @@ class Prober:
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
+    def reconfigure(self, endpoints: Mapping[str, Endpoint], interval: float) -> None:
+        """Ask these, so often, from the next time on."""
+        self._endpoints = endpoints
+        self._interval = interval
+
     def wake(self) -> None:
         """Begin asking, if that is wanted, somebody is ailing, and nobody asks yet."""
-        if self._interval == 0 or not self._names():
+        if not self._names():
             return
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._task.get_loop() is not loop:
@@ -48,19 +53,22 @@ class Prober:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(self._interval)
-            names = self._names()
-            if not names:
+            ailing = [self._endpoints[name] for name in self._names()]
+            if not ailing:
                 return
             # All at once: a silent provider must not hold up the news of another.
-            await asyncio.gather(*map(self._ask, names))
+            await asyncio.gather(*map(self._ask, ailing))
 
-    async def _ask(self, name: str) -> None:
-        if await self._answers(self._endpoints[name]):
-            self._health.ready_early(name)
+    async def _ask(self, endpoint: Endpoint) -> None:
+        if await self._answers(endpoint):
+            self._health.ready_early(endpoint.name)
 
     def _names(self) -> set[str]:
         """Providers with a back-off that has not passed: nobody else gains by being asked."""
-        return {each.provider for each in self._health.ailing() if each.seconds_left > 0}
+        if self._interval == 0:
+            return set()
+        ailing = {each.provider for each in self._health.ailing() if each.seconds_left > 0}
+        return ailing & self._endpoints.keys()
 
     async def _answers(self, endpoint: Endpoint) -> bool:
         try:

@@ -43,7 +43,8 @@ class Relay:
 
     `held` was read before the commit point, `at_end` says that nothing comes after it. `trailer`
     makes what precedes `[DONE]`, where anything does; `on_token` is called at the first token,
-    `on_close` when all is over.
+    `on_close` when all is over. `on_success` is awaited once: before `[DONE]`, which a client may
+    answer with its next request, or when a client has left after the commit point.
     """
 
     def __init__(
@@ -62,17 +63,20 @@ class Relay:
         self.trailer: Callable[[], bytes] = bytes
         self.on_token: Callable[[], None] = _nothing
         self.on_close: Callable[[], None] = _nothing
+        self.on_success: Callable[[], Awaitable[None]] | None = None
         self._answer = answer
         self._held = held
         self._limits = limits
         self._exchange = exchange
         self._sending = False
+        self._committed = False
         self._at_end = at_end
         self._token_by = 0.0
         self._done_by = 0.0
 
     async def run(self, write: Write) -> None:
         """Relay to the end; raises `ClientGone` for a client that stopped reading."""
+        self._committed = True
         try:
             async with Watch() as watch:
                 await self._relay(write, watch)
@@ -83,6 +87,8 @@ class Relay:
         finally:
             self._exchange.usage = self.transcript.usage
             self._exchange.events_dropped = self.transcript.dropped
+        if self.transcript.complete:
+            await self._succeed()
         await self._end(write)
 
     async def close(self) -> None:
@@ -97,6 +103,13 @@ class Relay:
         finally:
             self._answer.close()
             self.on_close()
+            if self._committed and not self.error_code and not self.transcript.has_error:
+                await self._succeed()
+
+    async def _succeed(self) -> None:
+        told, self.on_success = self.on_success, None
+        if told is not None:
+            await told()
 
     async def _relay(self, write: Write, watch: Watch) -> None:
         transcript, read = self.transcript, self._answer.read

@@ -41,6 +41,7 @@ class RequestHeaders(Struct, frozen=True):
     failover: Failover | None
     client_request_id: str | None
     idempotency_key: str | None
+    authorization: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<RequestHeaders, {len(self.pairs)} of them>"  # never a credential
@@ -82,6 +83,7 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
         failover=_failover(_text(said, "X-Sentinel-Stream-Failover")),
         client_request_id=_identifier(said, "X-Request-Id", refuse=False),
         idempotency_key=_identifier(said, "Idempotency-Key", refuse=True),
+        authorization=said.get(b"authorization"),
     )
 
 

@@ -87,15 +87,22 @@ class RetryBudget:
     """
 
     def __init__(self, settings: Retry) -> None:
-        self._ratio = settings.budget_ratio
-        self._minimum = settings.budget_minimum
-        self._width = settings.budget_window_seconds / _BUCKETS
-        self._requests = [0] * _BUCKETS
-        self._retries = [0] * _BUCKETS
-        self._bucket = 0
+        self._width = 0.0
+        self.reconfigure(settings)
 
     def __repr__(self) -> str:
         return f"<RetryBudget {sum(self._retries)} of {self._allowed():g} retries>"
+
+    def reconfigure(self, settings: Retry) -> None:
+        """Other limits from now on; a window of another length begins empty."""
+        self._ratio = settings.budget_ratio
+        self._minimum = settings.budget_minimum
+        width = settings.budget_window_seconds / _BUCKETS
+        if width != self._width:
+            self._width = width
+            self._requests = [0] * _BUCKETS
+            self._retries = [0] * _BUCKETS
+            self._bucket = 0
 
     def count_request(self, now: float) -> None:
         self._move(now)

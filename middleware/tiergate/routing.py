@@ -7,6 +7,7 @@ from msgspec import Struct
 from tiergate.errors import TierNotConfigured, Unavailable
 from tiergate.exchange import Decision, Share
 from tiergate.health import Health
+from tiergate.sessions import Session
 from tiergate.snapshot import Candidate, Snapshot
 
 
@@ -26,12 +27,14 @@ def make_plan(
     health: Health,
     chance: random.Random,
     *,
+    session: Session | None = None,
     last_resort: bool = False,
 ) -> Plan:
     """Plan; raises `TierNotConfigured`, or `Unavailable` when everybody is in back-off.
 
     A request that named a model gets all who offer it, cheapest first. Otherwise the tier's pool is
-    drawn by weight without replacement: the first is the choice, the others stand by.
+    drawn by weight without replacement: the first is the choice, the others stand by. A session
+    has its candidate first, or in a higher tier somebody of its provider.
     """
     pool = _pool(decision, snapshot)
     available = tuple(candidate for candidate in pool if health.admits(candidate))
@@ -47,7 +50,24 @@ def make_plan(
         return Plan(available)
     # Sorting by exponential variates of rate w is the weighted draw without replacement
     # (Efraimidis and Spirakis, 2006): the first is i with probability w_i / Σw, and so on.
-    return Plan(tuple(sorted(available, key=lambda each: chance.expovariate(each.weight))))
+    drawn = sorted(available, key=lambda each: chance.expovariate(each.weight))
+    favourite = _favourite(session, decision, available) if session is not None else None
+    if favourite is not None:
+        drawn.remove(favourite)
+        drawn.insert(0, favourite)
+    return Plan(tuple(drawn))
+
+
+def _favourite(
+    session: Session, decision: Decision, available: tuple[Candidate, ...]
+) -> Candidate | None:
+    for candidate in available:
+        same_tier = session.tier == decision.tier
+        if candidate.provider == session.provider and (
+            candidate.model == session.model or not same_tier
+        ):
+            return candidate
+    return None
 
 
 def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Share, ...]:

@@ -3,12 +3,18 @@
 Frozen and complete: a request keeps the snapshot it began with. Nothing here fetches or chooses.
 """
 
+from collections.abc import Iterator
+from typing import Final
+
 from msgspec import Struct
 
 from tiergate.completion import Usage
 from tiergate.config import Config
-from tiergate.sources import DocumentEntry, TierDocument
+from tiergate.crosscheck import MORE_THAN_ONE_HOST, split_hosts
+from tiergate.document import DocumentEntry, SourceError, TierDocument, summed_up
 from tiergate.tiers import TIERS, Tier
+
+_SHOWN: Final = 5  # entries that an error names
 
 
 class Candidate(Struct, frozen=True):
@@ -59,13 +65,22 @@ class ModelRoute(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """One version of the tiers. Every tier is present; a tier of nobody is empty."""
+    """One version of the tiers. Every tier is present; a tier of nobody is empty.
+
+    `skipped` names the entries of its document that were left out, and why.
+    """
 
     version: str
     pools: dict[Tier, tuple[Candidate, ...]]
     models: dict[str, ModelRoute]
     aliases: dict[str, Tier]
     prefixes: tuple[tuple[str, Tier], ...]
+    skipped: tuple[str, ...] = ()
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Everybody of every tier; who stands in two tiers comes twice."""
+        for pool in self.pools.values():
+            yield from pool
 
     def alias(self, model: str) -> Tier | None:
         """The tier of an alias: the exact name, else the longest prefix that was given with `*`."""
@@ -78,10 +93,32 @@ class Snapshot(Struct, frozen=True):
 
 
 def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
-    """Make the snapshot of a document under a configuration."""
-    pools = {
-        tier: tuple(_candidate(entry) for entry in document.tiers.get(tier, ())) for tier in TIERS
-    }
+    """Make the snapshot of a document under a configuration.
+
+    Entries whose provider is not configured, or would be handed a caller's key that others get
+    too, are left out. Raises `SourceError` when nobody is left.
+    """
+    left_out: list[str] = []
+    tiers = {tier: document.tiers.get(tier, ()) for tier in TIERS}
+    listed = [(tier, each.provider, each.model) for tier in TIERS for each in tiers[tier]]
+    split = split_hosts(listed, config.providers)
+    pools: dict[Tier, tuple[Candidate, ...]] = {}
+    for tier, entries in tiers.items():
+        kept = []
+        for entry in entries:
+            provider = config.providers.get(entry.provider)
+            groups = {f"tiers.{tier}", f"model {entry.model}"}
+            if provider is None:
+                left_out.append(f"{tier} {_pair(entry)}: the provider is not in [providers]")
+            elif provider.credentials == "client" and groups & split:
+                left_out.append(f"{tier} {_pair(entry)}: {MORE_THAN_ONE_HOST}")
+            else:
+                kept.append(_candidate(entry))
+        pools[tier] = tuple(kept)
+    skipped = (*document.skipped, *summed_up(left_out))
+    if not any(pools.values()):
+        why = f": {'; '.join(skipped[:_SHOWN])}" if skipped else ""
+        raise SourceError(f"no entry of the document (version {document.version}) is usable{why}")
     aliases = config.routing.aliases
     prefixes = [(name[:-1], tier) for name, tier in aliases.items() if name.endswith("*")]
     return Snapshot(
@@ -90,7 +127,12 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
         models=_models(pools),
         aliases={name: tier for name, tier in aliases.items() if not name.endswith("*")},
         prefixes=tuple(sorted(prefixes, key=lambda item: -len(item[0]))),
+        skipped=skipped,
     )
+
+
+def _pair(entry: DocumentEntry) -> str:
+    return f"{entry.provider}/{entry.model}"
 
 
 def _candidate(entry: DocumentEntry) -> Candidate:

@@ -15,9 +15,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from tiergate.document import TierDocument
 from tiergate.endpoint import Endpoint
 from tiergate.faults import GARBLED, AttemptFailed, Fault
-from tiergate.sources import TierDocument
 from tiergate.transport import Answer, RawHeaders
 
 
@@ -91,7 +91,8 @@ class ScriptedTransport:
     """Providers that answer from a script; the last line of each is repeated.
 
     `sent` is what they received, in order; `open` counts answers that nobody has let go of. `well`
-    are those that answer a background probe, `probed` who was asked and when.
+    are those that answer a background probe, `probed` who was asked and when; `retained` names the
+    endpoints of the last reload.
     """
 
     def __init__(self, script: Mapping[str, Say | Sequence[Say]]) -> None:
@@ -100,6 +101,7 @@ class ScriptedTransport:
         self.well: set[str] = set()
         self.open = 0
         self.closed = False
+        self.retained: list[str] = []
         self._script = {
             name: [said] if isinstance(said, Say) else list(said) for name, said in script.items()
         }
@@ -118,6 +120,9 @@ class ScriptedTransport:
     async def probe(self, endpoint: Endpoint) -> bool:
         self.probed.append((endpoint.name, asyncio.get_running_loop().time()))
         return endpoint.name in self.well
+
+    def retain(self, endpoints: Iterable[Endpoint]) -> None:
+        self.retained = [endpoint.name for endpoint in endpoints]
 
     async def close(self) -> None:
         self.closed = True
@@ -159,17 +164,34 @@ async def _pass(seconds: float) -> None:
 
 
 class MemorySource:
-    """A `Source` that gives what it is told to."""
+    """A `Source` that gives what it is told to, in order; the last one is repeated.
+
+    An exception is raised. `fetched` counts how often it was asked, `after` is how many seconds an
+    answer takes.
+    """
 
     name = "memory"
 
-    def __init__(self, documents: Iterable[TierDocument]) -> None:
+    def __init__(
+        self,
+        documents: Iterable[TierDocument | Exception],
+        *,
+        after: float = 0,
+        shared: bool = True,
+    ) -> None:
         self.fetched = 0
-        self._documents = list(documents)
+        self.after = after
+        self.shared = shared
+        self.documents = list(documents)
 
-    async def fetch(self) -> TierDocument:
+    async def fetch(self, held: TierDocument | None) -> TierDocument:
+        del held
         self.fetched += 1
-        return self._documents.pop(0) if len(self._documents) > 1 else self._documents[0]
+        await _pass(self.after)
+        said = self.documents.pop(0) if len(self.documents) > 1 else self.documents[0]
+        if isinstance(said, Exception):
+            raise said
+        return said
 
 
 class _JumpingSelector(selectors.DefaultSelector):

@@ -4,10 +4,12 @@ Every aiohttp exception is translated here, into a row of `faults`. Knows no tie
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+import ssl
+from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
-from weakref import WeakKeyDictionary, WeakSet
+from enum import Enum
+from typing import Any, Protocol
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -23,6 +25,7 @@ from tiergate.faults import (
     AttemptFailed,
     Fault,
 )
+from tiergate.pools import Held, Pools
 
 RawHeaders = tuple[tuple[bytes, bytes], ...]
 
@@ -52,46 +55,58 @@ class Transport(Protocol):
     async def probe(self, endpoint: Endpoint) -> bool:
         """Whether the provider answers `GET /models` well. Raises `AttemptFailed`."""
 
+    def retain(self, endpoints: Iterable[Endpoint]) -> None:
+        """These are now all that is configured: what other endpoints need is closed after use."""
+
     async def close(self) -> None:
         """Close what the running loop holds open."""
 
 
 class AiohttpTransport:
-    """One session and connector per provider and event loop, opened on first use.
+    """One session and connector per provider, its connection settings, and event loop.
 
-    A pool closes with `close`, or when its loop shuts its generators down: hosts without a
-    lifespan (a test client, a mounted app) leave nothing behind either.
+    `Pools` opens them on first use and closes them.
     """
 
     def __init__(self) -> None:
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, _Pool]]
-        self._pools = WeakKeyDictionary()
+        self._pools: Pools[_Pool] = Pools()
 
     async def post(self, endpoint: Endpoint, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        return await (await self._pool(endpoint)).post(headers, body)
+        held = await self._pools.take(endpoint.pool, lambda: _Pool(endpoint))
+        try:
+            response = await held.thing.post(headers, body)
+        except BaseException:
+            held.give_back()
+            raise
+        return _AiohttpAnswer(response, held)
 
     async def probe(self, endpoint: Endpoint) -> bool:
-        return await (await self._pool(endpoint)).probe(endpoint)
+        held = await self._pools.take(endpoint.pool, lambda: _Pool(endpoint))
+        try:
+            return await held.thing.probe(endpoint)
+        finally:
+            held.give_back()
+
+    def retain(self, endpoints: Iterable[Endpoint]) -> None:
+        self._pools.retain(endpoint.pool for endpoint in endpoints)
 
     async def close(self) -> None:
-        pools = self._pools.pop(asyncio.get_running_loop(), {})
-        for pool in list(pools.values()):
-            await pool.close()
-
-    async def _pool(self, endpoint: Endpoint) -> "_Pool":
-        pools = self._pools.setdefault(asyncio.get_running_loop(), {})
-        pool = pools.get(endpoint.name)
-        if pool is None:
-            pool = pools[endpoint.name] = _Pool(endpoint, pools)
-            await pool.open()
-        return pool
+        await self._pools.close()
 
 
-_reused: ContextVar[bool] = ContextVar("tiergate_connection_reused", default=False)
+class _Connection(Enum):
+    """How far the current request has come: an error means another thing at each."""
+
+    NONE = "not connected yet"
+    FRESH = "connected for this request"
+    USED = "connected before this request"
+
+
+_connection: ContextVar[_Connection] = ContextVar("tiergate_connection", default=_Connection.NONE)
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Tells whether the connection of the current request had been used before.
+    """Tells whether the current request has a connection, and whether that had been used before.
 
     aiohttp says so through a TraceConfig only, at 23 µs a request; this costs one look-up.
     """
@@ -101,93 +116,89 @@ class _Connector(aiohttp.TCPConnector):
         self._used: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(self, *args: Any, **kwargs: Any) -> Any:
-        _reused.set(False)
+        _connection.set(_Connection.NONE)
         connection = await super().connect(*args, **kwargs)
         protocol = connection.protocol
         assert protocol is not None  # aiohttp's word for a connection that was given back
-        if protocol in self._used:
-            _reused.set(True)
-        else:
-            self._used.add(protocol)
+        _connection.set(_Connection.USED if protocol in self._used else _Connection.FRESH)
+        self._used.add(protocol)
         return connection
 
 
 class _Pool:
-    """The connections to one provider, in one loop; `among` are that loop's pools by name."""
+    """The connections to one provider, in one loop."""
 
-    def __init__(self, endpoint: Endpoint, among: dict[str, "_Pool"]) -> None:
+    def __init__(self, endpoint: Endpoint) -> None:
         settings = endpoint.settings
-        self._name = endpoint.name
-        self._among = among
+        self.places = asyncio.Semaphore(settings.max_connections)
         self._url = URL(endpoint.url, encoded=True)
-        self._places = asyncio.Semaphore(settings.max_connections)
         self._patience = settings.acquire_timeout_seconds
+        self._proxied = bool(settings.proxy_url)
         self._session = aiohttp.ClientSession(
             # limit=0: the places above bound it, and waiting for one has an end.
-            connector=_Connector(limit=0, keepalive_timeout=settings.keepalive),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=settings.connect_timeout_seconds, sock_read=None
+            connector=_Connector(
+                limit=0, keepalive_timeout=settings.keepalive, ssl=_trust(endpoint.ca)
             ),
+            # connect, not sock_connect: names, TLS and the word of a proxy take time too.
+            timeout=aiohttp.ClientTimeout(
+                total=None, connect=settings.connect_timeout_seconds, sock_read=None
+            ),
+            proxy=settings.proxy_url or None,
             cookie_jar=aiohttp.DummyCookieJar(),  # the default jar hands cookies from user to user
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
-        self._keeper = self._keep()
-
-    async def open(self) -> None:
-        await anext(self._keeper)
 
     async def close(self) -> None:
-        await self._keeper.aclose()
+        await self._session.close()
 
-    async def _keep(self) -> AsyncGenerator[None, None]:
-        # asyncio closes the generators of a loop before the loop: the one hook that every host has.
-        try:
-            yield
-        finally:
-            del self._among[self._name]  # a session holds its loop: none may outlive it here
-            await self._session.close()
-
-    async def post(self, headers: list[tuple[str, str]], body: bytes) -> "_AiohttpAnswer":
+    async def post(self, headers: list[tuple[str, str]], body: bytes) -> aiohttp.ClientResponse:
+        """The answer, which occupies one of the places."""
         await self._acquire()
         try:
-            response = await self._session.post(
-                self._url, data=body, headers=headers, allow_redirects=False
-            )
-        except BaseException as error:
-            self._places.release()
-            if isinstance(error, aiohttp.ClientError | OSError | UnicodeError):
-                raise AttemptFailed(_fault_of(error)) from error
+            return await self._ask("POST", self._url, headers, body)
+        except BaseException:
+            self.places.release()
             raise
-        return _AiohttpAnswer(response, self._places)
 
     async def probe(self, endpoint: Endpoint) -> bool:
         url = URL(endpoint.models_url, encoded=True)
+        async with await self._ask("GET", url, endpoint.fixed) as response:
+            return response.status == 200
+
+    async def _ask(
+        self, method: str, url: URL, headers: Iterable[tuple[str, str]], body: bytes | None = None
+    ) -> aiohttp.ClientResponse:
+        _connection.set(_Connection.NONE)
         try:
-            async with self._session.get(
-                url, headers=endpoint.fixed, allow_redirects=False
-            ) as response:
-                return response.status == 200
+            response = await self._session.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            )
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise AttemptFailed(_fault_of(error)) from error
+        # To an http address a proxy answers as the provider would: only 407 cannot be a provider's.
+        if self._proxied and response.status == 407:
+            response.close()
+            raise AttemptFailed(UNREACHABLE)
+        return response
 
     async def _acquire(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()  # does not wait
+        if not self.places.locked():
+            await self.places.acquire()  # does not wait
             return
         try:
             async with asyncio.timeout(self._patience):
-                await self._places.acquire()
+                await self.places.acquire()
         except TimeoutError:
             raise AttemptFailed(BUSY) from None
 
 
 class _AiohttpAnswer:
-    def __init__(self, response: aiohttp.ClientResponse, places: asyncio.Semaphore) -> None:
+    def __init__(self, response: aiohttp.ClientResponse, held: Held[_Pool]) -> None:
         self.status = response.status
         self.headers: RawHeaders = response.raw_headers
         self._response = response
-        self._places: asyncio.Semaphore | None = places
+        self._held: Held[_Pool] | None = held
 
     async def read(self) -> bytes:
         try:
@@ -197,27 +208,30 @@ class _AiohttpAnswer:
 
     def close(self) -> None:
         self._response.close()
-        if self._places is not None:
-            self._places.release()
-            self._places = None
+        if self._held is not None:
+            self._held.thing.places.release()
+            self._held.give_back()
+            self._held = None
 
 
-# UnicodeError: what the resolver says of a name that is none (a label of 64 characters).
-_NOT_CONNECTED: Final = (
-    aiohttp.ClientConnectorError,
-    aiohttp.ConnectionTimeoutError,
-    UnicodeError,
-)
+def _trust(ca: str | None) -> ssl.SSLContext | bool:
+    if ca is None:
+        return True  # aiohttp's own context, made once
+    context = ssl.create_default_context(cadata=ca)
+    context.set_alpn_protocols(("http/1.1",))  # as aiohttp's own says; it speaks nothing else
+    return context
 
 
 def _fault_of(error: BaseException) -> Fault:
-    if isinstance(error, _NOT_CONNECTED):
+    state = _connection.get()
+    # Names, TLS, whatever a proxy says to CONNECT; UnicodeError: a label of 64 characters.
+    if state is _Connection.NONE:
         return UNREACHABLE
     if isinstance(
         error, aiohttp.ClientResponseError
     ):  # its status 400 is aiohttp's, not a provider's
         return GARBLED
-    return STALE if _reused.get() and not _answer_begun(error) else DISCONNECTED
+    return STALE if state is _Connection.USED and not _answer_begun(error) else DISCONNECTED
 
 
 def _answer_begun(error: BaseException) -> bool:

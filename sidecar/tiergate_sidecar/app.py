@@ -9,33 +9,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, request_response
 
 from tiergate import Answerable, Gateway
-
-
-class EndpointNotFound(Answerable):
-    """404 for a path that the sidecar does not serve."""
-
-    status = 404
-    type = "invalid_request_error"
-    code = "endpoint_not_found"
-
-
-class MethodNotAllowed(Answerable):
-    """405 for a path of ours with another method."""
-
-    status = 405
-    type = "invalid_request_error"
-    code = "method_not_allowed"
-
-
-class ModelNotFound(Answerable):
-    """404 for a model that is not in the list."""
-
-    status = 404
-    type = "invalid_request_error"
-    code = "model_not_found"
+from tiergate_sidecar.errors import ModelNotFound, answer, not_found, wrong_method
 
 
 def sidecar_app(gateway: Gateway, *, now: Callable[[], float]) -> Starlette:
@@ -56,37 +33,18 @@ def sidecar_app(gateway: Gateway, *, now: Callable[[], float]) -> Starlette:
             raise ModelNotFound(f"The model {name[:100]!r} is not configured.", param="model")
         return JSONResponse(entry(name, owner))
 
-    async def passed_on(_: Request) -> Response:
+    async def anything_else(request: Request) -> Response:
+        if request.url.path not in gateway.paths:
+            raise HTTPException(404)
+        if request.method != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        # Only what `unknown_model = "pass"` hands on arrives at a path of ours.
         raise ModelNotFound("The model of this request is not configured.", param="model")
 
     app = Starlette(
-        routes=[
-            Route("/v1/models", models),
-            Route("/v1/models/{name:path}", model),
-            # Only what `unknown_model = "pass"` hands on arrives at a path of ours.
-            *(Route(path, passed_on, methods=["POST"]) for path in gateway.config.routing.paths),
-        ],
-        exception_handlers={404: _not_found, 405: _wrong_method, Answerable: _answer},
+        routes=[Route("/v1/models", models), Route("/v1/models/{name:path}", model)],
+        exception_handlers={404: not_found, 405: wrong_method, Answerable: answer},
     )
     app.router.redirect_slashes = False
+    app.router.default = request_response(anything_else)
     return app
-
-
-async def _not_found(_: Request, __: Exception) -> Response:
-    return _shaped(EndpointNotFound("There is nothing at this path."))
-
-
-async def _wrong_method(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    response = _shaped(MethodNotAllowed("This path does not take that method."))
-    response.headers.update(error.headers or {})  # Allow
-    return response
-
-
-async def _answer(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Answerable)
-    return _shaped(error)
-
-
-def _shaped(error: Answerable) -> Response:
-    return Response(error.body(), status_code=error.status, media_type="application/json")

@@ -1,9 +1,11 @@
 """`tiergate`: the command line. What is wrong is said in one line, with exit code 1."""
 
 import asyncio
+import re
 import signal
 import time
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,11 +25,15 @@ from tiergate import (
 from tiergate_sidecar.logs import configure_logging, hold_logs
 from tiergate_sidecar.mock import MockProviders
 from tiergate_sidecar.mock_faults import known_faults
+from tiergate_sidecar.reading import Reading
 from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
 from tiergate_sidecar.server import serve as serve_forever
 from tiergate_sidecar.settings import Address, Settings, parse_address, settings_of
 
 DEFAULT_FILE = Path("tiergate.toml")
+
+_CREDENTIALS = re.compile(r"(?<=://)([^:/@]*:)?[^/]*@")
+"""Of a URL: what is before its last `@`; a user name stays where a password follows it."""
 
 _config_option = click.option(
     "-c", "--config", "file", type=click.Path(path_type=Path), help="TOML, YAML or JSON."
@@ -59,7 +65,7 @@ def serve(file: Path | None, mock: bool, listen: str | None, admin: str | None) 
 def check(file: Path | None) -> None:
     """Check a configuration, and print every setting with where it came from."""
     try:
-        document = _read(file, {})
+        document = _read(file or _default_file(), {})
         settings, config = settings_of(document)
         gateway = Gateway(config)
     except ConfigError as error:
@@ -98,12 +104,14 @@ def _fail(error: ConfigError) -> NoReturn:
     raise click.ClickException(str(error)) from None
 
 
+def _default_file() -> Path | None:
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
 def _read(file: Path | None, flags: Mapping[str, Any]) -> Document:
-    """The document of a file, by default tiergate.toml if it is there, else of the environment."""
-    if file is None and DEFAULT_FILE.exists():
-        file = DEFAULT_FILE
+    """The document of a file, or of the environment alone."""
     document = read_document(file, flags=flags)
-    if file is None and "tiers" not in document.values:
+    if file is None and not document.values.keys() & {"tiers", "tier_config"}:
         raise ConfigError(
             "no configuration: give -c FILE (`tiergate init` prints one), or try --mock"
         )
@@ -112,17 +120,28 @@ def _read(file: Path | None, flags: Mapping[str, Any]) -> Document:
 
 async def _serve_file(file: Path | None, flags: Mapping[str, Any]) -> None:
     hold_logs()
-    settings, config = settings_of(_read(file, flags))
-    configure_logging(settings.logging)
-    await serve_forever(settings.server, Gateway(config), started=_say_started)
+    file = file or _default_file()
+    reading = Reading(partial(_read, file, flags), configure_logging)
+    gateway = Gateway(file or {}, read=reading, watch=True)  # keys and tiers may be files too
+    await _serve(reading, gateway, _say_started)
 
 
 async def _serve_mock(flags: Mapping[str, Any]) -> None:
     async with MockProviders(now=time.time) as providers:  # noqa: TID251  # the composition root
-        document = read_document(mock_config(providers.base_url), flags=flags)
-        settings, config = settings_of(document)
-        configure_logging(settings.logging)
-        await serve_forever(settings.server, Gateway(config), started=_say_mock_started)
+        tables = mock_config(providers.base_url)
+        reading = Reading(partial(read_document, tables, flags=flags), configure_logging)
+        await _serve(reading, Gateway({}, read=reading), _say_mock_started)
+
+
+async def _serve(
+    reading: Reading, gateway: Gateway, started: Callable[[Address, Address | None], None]
+) -> None:
+    await serve_forever(
+        reading.started_with.server,
+        gateway,
+        started=started,
+        needs_restart=lambda: reading.needs_restart,
+    )
 
 
 async def _run_mock(listen: str) -> None:
@@ -162,8 +181,15 @@ and -H '{MOCK_FAULT_HEADER}: 503' to see a provider fail and nobody notice.\
 def _described(document: Document, settings: Settings, config: Config) -> Iterator[str]:
     tables = {**msgspec.to_builtins(settings), **msgspec.to_builtins(config)}
     for path, value in sorted(_leaves(tables)):
-        shown = "****" if ".headers." in path else msgspec.json.encode(value).decode()
-        yield f"{path} = {shown}  ({document.origins.get(path, 'default')})"
+        yield f"{path} = {_shown(path, value)}  ({document.origins.get(path, 'default')})"
+
+
+def _shown(path: str, value: object) -> str:
+    if ".headers." in path:
+        return "****"
+    if isinstance(value, str):
+        value = _CREDENTIALS.sub(r"\1****@", value)
+    return msgspec.json.encode(value).decode()
 
 
 def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

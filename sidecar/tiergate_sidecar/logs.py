@@ -43,9 +43,10 @@ def configure_logging(settings: Logging) -> None:
         if isinstance(held, MemoryHandler):
             held.setTarget(handler)  # which it tells when it is closed by `force`
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
-    # uvicorn tells of its every step; what we say ourselves is shorter.
+    # They tell of their every step; what we say ourselves is shorter.
     own = "warning" if settings.level == "info" else settings.level
-    logging.getLogger("uvicorn").setLevel(own.upper())
+    for chatty in ("uvicorn", "watchfiles"):
+        logging.getLogger(chatty).setLevel(own.upper())
     logging.getLogger("uvicorn.error").addFilter(_is_news)
 
 

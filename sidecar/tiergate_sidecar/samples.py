@@ -45,7 +45,7 @@ INIT: Final = """\
 
 [server]
 listen = "127.0.0.1:8080"       # clients
-admin = "127.0.0.1:9090"        # operators: /health/live, /health/ready
+admin = "127.0.0.1:9090"        # operators: /health, POST /reload
 
 [routing]
 default_tier = "simple"         # for requests that name neither tier nor model
@@ -90,6 +90,24 @@ output_price_per_million = 10.00
 # [[tiers.simple]]
 # provider = "local"
 # model = "qwen3-8b"
+
+# Tiers from a service (or "file"), asked again in the background; docs/tiers.md has the document.
+# The [[tiers.X]] above then serve until its first answer.
+# [tier_config]
+# source = "http"
+# url = "https://config.internal/api/v1/tiers/config"
+# api_key_env = "TIER_SERVICE_KEY"
+# ttl_seconds = 1800
+
+# A Redis that several replicas or workers share, for the service's tiers and for the sessions. A
+# request never fails because of it. With TLS: rediss://…?ssl_ca_certs=/etc/redis/ca.crt
+# [cache]
+# url = "redis://:${REDIS_PASSWORD}@redis:6379/0"
+
+# A conversation (`conversation_id` in the body) keeps its model so long after its last use, and
+# only moves up in tier.
+# [sessions]
+# ttl_seconds = 86400
 
 [retry.tiers.complex]           # 30 s are the default; reasoning models need more
 attempt_timeout_seconds = 90

@@ -1,7 +1,7 @@
 """The process: two uvicorn servers in one loop, and an orderly end.
 
 SIGTERM: not ready, stop accepting, finish what runs within the grace, exit. A second signal exits
-at once.
+at once. SIGHUP: read the configuration again.
 """
 
 import asyncio
@@ -16,9 +16,10 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tiergate import ConfigError, Gateway, TierMiddleware
-from tiergate_sidecar.admin import Life, Phase, health_app
+from tiergate import ConfigError, Gateway, SourceError, TierMiddleware
+from tiergate_sidecar.admin import Life, Phase, admin_app
 from tiergate_sidecar.app import sidecar_app
+from tiergate_sidecar.guard import Guard
 from tiergate_sidecar.settings import Address, Server, parse_address
 
 KEEP_ALIVE_SECONDS = 65
@@ -33,22 +34,38 @@ async def serve(
     gateway: Gateway,
     *,
     started: Callable[[Address, Address | None], None],
+    needs_restart: Callable[[], tuple[str, ...]] = tuple,
     now: Callable[[], float] = time.time,  # noqa: TID251  # the composition root of the process
 ) -> None:
-    """Serve until a signal says otherwise; `started` hears where, once requests are taken."""
-    await _Sidecar(settings, gateway, now).run(started)
+    """Serve until a signal says otherwise; `started` hears where, once requests are taken.
+
+    `needs_restart` names the changed settings that only a restart can follow.
+    """
+    life = Life()
+    pages = admin_app(gateway, life, needs_restart=needs_restart)
+    await _Sidecar(settings, gateway, life, pages, now).run(started)
 
 
 class _Sidecar:
-    def __init__(self, settings: Server, gateway: Gateway, now: Callable[[], float]) -> None:
-        self._life = Life()
+    def __init__(
+        self,
+        settings: Server,
+        gateway: Gateway,
+        life: Life,
+        pages: ASGIApp,
+        now: Callable[[], float],
+    ) -> None:
+        self._life = life
+        self._gateway = gateway
+        self._reloading: asyncio.Task[None] | None = None
+        self._again = False
         app = TierMiddleware(sidecar_app(gateway, now=now), gateway=gateway, authorize="open")
         self._clients = _Listener(app, settings.listen, "server.listen", settings.grace_seconds)
         self._admin = None
         if settings.admin:
-            pages = health_app(gateway, self._life)
+            guarded = Guard(pages, parse_address(settings.admin, "server.admin"))
             try:
-                self._admin = _Listener(pages, settings.admin, "server.admin", grace_seconds=1)
+                self._admin = _Listener(guarded, settings.admin, "server.admin", grace_seconds=1)
             except ConfigError:
                 self._clients.close()
                 raise
@@ -58,11 +75,14 @@ class _Sidecar:
         signals = (signal.SIGTERM, signal.SIGINT)
         for number in signals:
             loop.add_signal_handler(number, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
         try:
             await self._serve(started)
         finally:
-            for number in signals:
+            for number in (*signals, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+            if self._reloading is not None:
+                self._reloading.cancel()
 
     async def _serve(self, started: Callable[[Address, Address | None], None]) -> None:
         def ready() -> None:
@@ -76,6 +96,18 @@ class _Sidecar:
             if self._admin and admin:
                 self._admin.should_exit = True
                 await admin
+
+    def _reload(self) -> None:
+        """However many signals come while one reload runs, one more follows it."""
+        self._again = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.create_task(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._again:
+            self._again = False
+            with contextlib.suppress(ConfigError, SourceError):  # the log and /health have it
+                await self._gateway.reload()
 
     def _stop(self) -> None:
         if self._life.phase is Phase.DRAINING:

@@ -1,0 +1,298 @@
+"""The one link of a process to Redis, and the breaker that keeps a bad Redis out of the way.
+
+What is kept there and what is done without it belong to the callers. Foreign exceptions are
+translated here: what Redis says of itself is `RedisDown`, what it says of one command or key is
+`RedisRefused`.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+from msgspec import Struct
+
+from tiergate.errors import ConfigError, TiergateError
+from tiergate.redis_url import RedisUrl, read_redis_url
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+T = TypeVar("T")
+Operation = Callable[["Redis"], Awaitable[T]]
+
+_log = logging.getLogger("tiergate")
+
+# More would only queue in Redis, which does one command at a time: 200 operations at once took as
+# long over 8 connections as over 64. To open 64 of them with TLS took half of the time limit.
+_CONNECTIONS: Final = 16
+_SHARE: Final = 0.9  # of the time limit; the rest is for letting go, so that all of it is kept
+_TRY_SECONDS: Final = 1.0  # between two tries; with a try and the hooks, back within 5 s
+_HOOKS_SECONDS: Final = 2.0
+# Deleting what is not there is a write that changes nothing: only it tells a read-only replica.
+_NO_KEY: Final = "tiergate:no-such-key"
+
+
+class RedisDown(TiergateError):
+    """Redis does not answer, or refuses to work; nothing is tried again before it is back."""
+
+
+class RedisRefused(TiergateError):
+    """Redis is there and refused one command: wrong type, no memory left, unknown script."""
+
+
+class StoreState(Struct, frozen=True):
+    """How a store is doing.
+
+    `errors` counts the operations it did not serve, those not tried while it was down included;
+    `last_error` is kept when it is back; `seconds_down` is 0 while it is available.
+    """
+
+    name: str
+    available: bool
+    errors: int = 0
+    last_error: str | None = None
+    seconds_down: float = 0
+
+
+class RedisLink:
+    """Connections to one Redis, opened on first use in each event loop; a breaker over them.
+
+    `timeout`, in seconds, is what an operation may add to a request in all. The first that takes
+    longer opens the breaker: every other in flight ends with it, later ones at once, and a task in
+    the background asks Redis about every second. When it answers, the `on_return` hooks run with a
+    client (2 s for all of them; one that fails keeps the breaker open), then the breaker closes.
+
+    Connections and task end with `close`, or when their loop shuts its generators down.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout: float,
+        clock: Callable[[], float],
+        try_seconds: float = _TRY_SECONDS,
+    ) -> None:
+        self.on_return: list[Operation[None]] = []
+        self._url = read_redis_url(url)
+        if find_spec("redis") is None:
+            raise ConfigError("Redis needs redis-py: pip install 'tiergate[redis]'")
+        self._timeout = timeout * _SHARE
+        self._try_seconds = try_seconds
+        self._clock = clock
+        self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        self._down_since: float | None = None
+        self._errors = 0
+        self._last_error: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<RedisLink {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The URL without credentials."""
+        return self._url.name
+
+    @property
+    def available(self) -> bool:
+        return self._down_since is None
+
+    @property
+    def state(self) -> StoreState:
+        down = 0.0 if self._down_since is None else self._clock() - self._down_since
+        return StoreState(self.name, self.available, self._errors, self._last_error, down)
+
+    async def run(self, operation: Operation[T]) -> T:
+        """What `operation` makes of a client; raises `RedisDown` or `RedisRefused`.
+
+        It sends one command, pipeline or script after the other, and decodes nothing: an answer
+        that redis-py cannot read counts as none.
+        """
+        line = self._lines.get(asyncio.get_running_loop())
+        if line is None:
+            line = await self._open()
+        if self._down_since is not None:
+            self._errors += 1
+            line.watch()  # the breaker may have been opened in another loop
+            raise RedisDown(f"{self.name}: {self._last_error}")
+        try:
+            return await line.run(operation, self._timeout)
+        except line.failures as error:
+            self._errors += 1
+            said = self._said(error)
+            if _is_of_one_command(error):
+                self._last_error = said
+                raise RedisRefused(said) from error
+            self._open_breaker(line, said)
+            raise RedisDown(f"{self.name}: {said}") from error
+
+    async def close(self) -> None:
+        """Close what the running loop holds open."""
+        line = self._lines.get(asyncio.get_running_loop())
+        if line is not None:
+            await line.keeper.aclose()
+
+    async def _open(self) -> "_Line":
+        loop = asyncio.get_running_loop()
+        line = self._lines[loop] = _Line(self._url, self._timeout, self._lines, self._come_back)
+        await anext(line.keeper)
+        return line
+
+    def _open_breaker(self, line: "_Line", said: str) -> None:
+        if self._down_since is not None or line.closed:
+            return
+        self._down_since = self._clock()
+        self._last_error = said
+        _log.warning("%s is unavailable, requests go on without it: %s", self.name, said)
+        line.cut()
+        line.watch()
+
+    async def _come_back(self, line: "_Line") -> None:
+        """The watch of one loop: returns when the breaker is closed."""
+        while self._down_since is not None:
+            await asyncio.sleep(self._try_seconds)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await line.prove()
+                async with asyncio.timeout(_HOOKS_SECONDS):
+                    for hook in self.on_return:
+                        await hook(line.client)
+            except Exception as error:  # noqa: BLE001  # a hook's bug must not end the watch
+                self._last_error = self._said(error)
+            else:
+                self._close_breaker()
+
+    def _close_breaker(self) -> None:
+        if self._down_since is not None:  # another loop's watch may have been quicker
+            seconds = self._clock() - self._down_since
+            self._down_since = None
+            _log.info("%s is back after %.1f s", self.name, seconds)
+
+    def _said(self, error: BaseException) -> str:
+        if isinstance(error, TimeoutError):
+            return f"no answer within {self._timeout / _SHARE:g} s"
+        code = getattr(error, "status_code", None)  # Redis's word for it, off the text since 8.0
+        said = str(error) or type(error).__name__
+        return self._url.without_secrets(said if code is None else f"{code} {said}")
+
+
+class _Line:
+    """The connections in one loop; `among` are those of all loops, `watching` its task's work."""
+
+    def __init__(
+        self,
+        url: RedisUrl,
+        timeout: float,
+        among: WeakKeyDictionary[asyncio.AbstractEventLoop, "_Line"],
+        watching: Callable[["_Line"], Coroutine[None, None, None]],
+    ) -> None:
+        from redis.exceptions import RedisError  # a costly driver
+
+        # EOFError and ValueError: what redis-py's parser lets through of an answer that is none.
+        self.failures = (RedisError, OSError, EOFError, ValueError)
+        self.closed = False
+        self.client = _client(url, timeout)
+        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self._scopes: set[asyncio.Timeout] = set()
+        self._among = among
+        self._watching = watching
+        self._task: asyncio.Task[None] | None = None
+        self.keeper = self._keep()
+
+    async def run(self, operation: Operation[T], timeout: float) -> T:
+        async with asyncio.timeout(timeout) as scope:
+            self._scopes.add(scope)
+            try:
+                async with self._places:
+                    return await operation(self.client)
+            finally:
+                self._scopes.discard(scope)
+
+    def cut(self) -> None:
+        """End what is in flight, at once: together it may cost a request one time limit."""
+        now = asyncio.get_running_loop().time()
+        for scope in self._scopes:
+            if not scope.expired():
+                scope.reschedule(now)
+
+    def watch(self) -> None:
+        if not self.closed and (self._task is None or self._task.done()):
+            # In a context of its own: that of the request which noticed must not live on in it.
+            self._task = asyncio.create_task(self._watching(self), context=Context())
+
+    async def prove(self) -> None:
+        """Returns when Redis works, over a connection that is new."""
+        with suppress(*self.failures):
+            await self.client.connection_pool.disconnect()
+        try:
+            await self.client.ping()
+            await self.client.delete(_NO_KEY)
+        except self.failures as error:
+            if not _is_of_one_command(error):  # that we may not do this one says nothing of others
+                raise
+
+    async def _keep(self) -> AsyncGenerator[None, None]:
+        # asyncio closes the generators of a loop before the loop: the one hook that every host has.
+        try:
+            yield
+        finally:
+            self.closed = True
+            del self._among[asyncio.get_running_loop()]
+            self.cut()
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+            with suppress(*self.failures):
+                await self.client.aclose(close_connection_pool=True)
+
+
+def _client(url: RedisUrl, timeout: float) -> "Redis":
+    # A costly driver, and one that a library without Redis need not have.
+    from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+    from redis.exceptions import ConnectionError as Disconnected
+
+    class Tls(SSLConnection):
+        """With one context for all: redis-py reads the system's certificates for each, 20 ms."""
+
+        shared: Any = None
+
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            Tls.shared = self.ssl_context = Tls.shared or self.ssl_context
+
+    pool = ConnectionPool(
+        connection_class=Tls if url.tls else Connection,
+        # The places of a line bound it: redis-py's own waiting can lose a connection when it is
+        # cancelled, and every time limit is a cancellation.
+        max_connections=_CONNECTIONS,
+        host=url.host,
+        port=url.port,
+        db=url.db,
+        username=url.username,
+        password=url.password,
+        protocol=2,  # 3 brings messages that nobody asked for, and nothing that we need
+        socket_timeout=None,  # one timer an operation is enough, and it is ours
+        socket_connect_timeout=timeout,
+        # Once, at once: a connection that Redis closed while it was idle says so when it is used.
+        retry=Retry(NoBackoff(), 1),
+        retry_on_error=[Disconnected],
+        **url.options,
+    )
+    return Redis(connection_pool=pool)
+
+
+def _is_of_one_command(error: BaseException) -> bool:
+    """Whether Redis refused a command or a key, and not to work."""
+    from redis.exceptions import ClusterDownError, DataError, ReadOnlyError, ResponseError
+
+    if isinstance(error, ReadOnlyError | ClusterDownError):  # MASTERDOWN is one of the latter
+        return False
+    busy = str(error).startswith("BUSY ")  # with a script that does not end
+    return isinstance(error, ResponseError | DataError) and not busy

@@ -1,0 +1,78 @@
+"""What of the sidecar's own settings follows a reload: the log at once, the listeners never, and
+nothing at all of a document that is wrong."""
+
+import pytest
+
+from tiergate import ConfigError, read_document
+from tiergate_sidecar.reading import Reading
+from tiergate_sidecar.settings import Logging, Server
+
+TIERS = {
+    "providers": {"p1": {"base_url": "http://p1/v1"}},
+    "tiers": {"simple": [{"provider": "p1", "model": "m"}]},
+}
+
+
+def reading(*documents):
+    """One of these documents after the other, and what the log was told."""
+    tables = iter(documents)
+    configured = []
+    made = Reading(lambda: read_document(TIERS | next(tables), environ={}), configured.append)
+    return made, configured
+
+
+def test_the_log_is_configured_before_anything_is_served():
+    made, configured = reading({"logging": {"level": "debug"}, "server": {"grace_seconds": 1}})
+    assert configured == [Logging(level="debug")]
+    assert made.started_with.server == Server(grace_seconds=1)
+    assert made.needs_restart == ()
+
+
+def test_each_reading_gives_the_librarys_part():
+    made, _ = reading({}, {"retry": {"retries": 1}}, {"retry": {"retries": 5}})
+    assert [made().retry.retries, made().retry.retries] == [1, 5]
+
+
+def test_the_log_follows_each_change_and_is_else_left_alone():
+    json = {"logging": {"format": "json"}}
+    made, configured = reading({}, {"retry": {"retries": 1}}, json, json, {})
+    for _ in range(4):
+        made()
+    assert configured == [Logging(), Logging(format="json"), Logging()]
+    assert made.needs_restart == ()
+
+
+def test_a_changed_listener_needs_a_restart_until_it_is_as_at_the_start():
+    changed = {"server": {"grace_seconds": 7}}
+    made, _ = reading({}, changed, changed, {})
+    made()
+    assert made.needs_restart == ("server",)
+    assert (made.settings.server.grace_seconds, made.started_with.server.grace_seconds) == (7, 25)
+    made()
+    assert made.needs_restart == ("server",)
+    made()
+    assert made.needs_restart == ()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "path"),
+    [
+        ({"server": {"listen": "no"}}, "server.listen"),
+        ({"logging": {"level": "loud"}}, "logging.level"),
+        ({"retry": {"retires": 1}}, "retry.retires"),
+        ({"tiers": {}}, "tiers"),
+    ],
+)
+def test_a_document_that_is_wrong_changes_nothing(wrong, path):
+    better = {"logging": {"level": "debug"}, "server": {"grace_seconds": 7}}
+    made, configured = reading({}, {**better, **wrong}, better)
+    with pytest.raises(ConfigError, match=rf"^{path}"):
+        made()
+    assert (made.settings, made.needs_restart, configured) == (made.started_with, (), [Logging()])
+    made()
+    assert (made.needs_restart, configured[1:]) == (("server",), [Logging(level="debug")])
+
+
+def test_a_wrong_document_at_the_start_is_raised():
+    with pytest.raises(ConfigError, match=r"^server\.listen"):
+        reading({"server": {"listen": "no"}})
