@@ -21,6 +21,7 @@ REAL_SOCKETS = {
     "test_mock_scripts.py",
     "test_server.py",
     "test_redis_link.py",
+    "test_redis_client.py",
     "test_cache.py",
     "test_shared_sessions.py",
     "test_file_watch.py",

@@ -517,6 +517,13 @@ def keyed(tmp_path: Path, **given: Any) -> tuple[Site, Path, dict[str, Any]]:
     return site(tmp_path, providers=providers, **given), key, providers
 
 
+async def looked(made: Site) -> None:
+    """A request begins a look, and does not wait for it."""
+    await asyncio.sleep(5.01)
+    await spent(made)
+    await asyncio.sleep(0.01)  # time stands still meanwhile
+
+
 async def spent(made: Site) -> str:
     """The key that a request goes out with."""
     assert (await made.say(caller=Caller("ada"))).status == 200
@@ -527,9 +534,9 @@ async def test_a_rotated_key_is_taken_by_a_request_within_five_seconds(tmp_path,
     made, key, _ = keyed(tmp_path)
     assert await spent(made) == "sk-1"
     key.write_text("sk-22")
-    await asyncio.sleep(5.01)
     with caplog.at_level(logging.INFO, "tiergate"):
-        assert await spent(made) == "sk-22"
+        await looked(made)
+    assert await spent(made) == "sk-22"
     assert [record.message for record in caplog.records] == ["keys were read again"]
     assert made.transport.retained == ["p1"]  # another certificate is another pool
     await asyncio.sleep(1)
@@ -543,6 +550,8 @@ async def test_a_running_request_keeps_the_key_it_began_with(tmp_path):
     running = asyncio.create_task(made.say())
     await asyncio.sleep(0)
     key.write_text("sk-22")
+    await asyncio.sleep(2)
+    await made.gateway.reload()
     await running
     assert {dict(each.headers)["authorization"] for each in made.transport.sent} == {"Bearer sk-1"}
 
@@ -558,23 +567,23 @@ async def test_a_key_file_that_cannot_be_used_keeps_the_old_key_and_is_told(
     else:
         key.write_text(broken)
     for _ in range(3):
-        await asyncio.sleep(5.01)
+        await looked(made)
         assert await spent(made) == "sk-1"
         assert "providers.p1" in str(made.last_error)
     assert len(caplog.records) == 1
     assert "sk" not in caplog.text.replace(str(tmp_path), "")
     key.write_text("sk-333")
-    await asyncio.sleep(5.01)
+    await looked(made)
     assert (await spent(made), made.last_error) == ("sk-333", None)
 
 
 async def test_a_key_that_is_the_old_one_again_ends_the_complaint(tmp_path):
     made, key, _ = keyed(tmp_path)
     key.write_text("")
-    assert await spent(made) == "sk-1"
+    await looked(made)
     assert made.last_error is not None
     key.write_text("sk-1")
-    await asyncio.sleep(5.01)
+    await looked(made)
     before = made.gateway.config
     assert (await spent(made), made.last_error) == ("sk-1", None)
     assert made.gateway.config is before
@@ -586,7 +595,7 @@ async def test_a_rotated_key_does_not_hide_that_a_configuration_was_refused(tmp_
     with pytest.raises(ConfigError):
         await made.gateway.reload()
     key.write_text("sk-22")
-    await asyncio.sleep(5.01)
+    await looked(made)
     assert await spent(made) == "sk-22"
     assert "tiergate.json" in str(made.last_error)
     await made.becomes(providers=providers)
@@ -696,9 +705,106 @@ async def test_where_a_watch_is_not_running_requests_look_after_the_keys(tmp_pat
     made, key, _ = keyed(tmp_path, watch=True)
     assert await spent(made) == "sk-1"
     key.write_text("sk-22")
-    await asyncio.sleep(5.01)
+    await looked(made)
     assert await spent(made) == "sk-22"
     assert watchers() == []
+
+
+@pytest.mark.parametrize(("watch", "looks"), [(True, 0), (False, 3)])
+async def test_where_a_watch_is_running_no_request_looks_at_the_disk(tmp_path, watch, looks):
+    made, _, _ = keyed(tmp_path, watch=watch)
+    loop, begun = asyncio.get_running_loop(), []
+
+    def noted(loop: asyncio.AbstractEventLoop, work: Any, **more: Any) -> asyncio.Task[Any]:
+        begun.append(work.__qualname__)
+        return asyncio.Task(work, loop=loop, **more)
+
+    loop.set_task_factory(noted)
+    async with made.gateway:
+        for _ in range(3):
+            await looked(made)
+    assert begun.count("KeyFiles._look_at") == looks
+    assert await no_more_watchers()
+
+
+async def test_a_rotated_key_is_taken_though_the_configuration_beside_it_is_refused(tmp_path):
+    made, key, _ = keyed(tmp_path, watch=True)
+    async with made.gateway:
+        await asyncio.sleep(0)
+        made.path.write_bytes(b"{")
+        key.write_text("sk-22")
+        while await spent(made) == "sk-1":
+            await asyncio.to_thread(lambda: None)
+        assert "tiergate.json" in str(made.last_error)
+    assert await no_more_watchers()
+
+
+# --- what is refused for want of its tiers only
+
+
+def away(folder: Path) -> dict[str, Any]:
+    """A configuration under which the old tiers cannot serve, and whose own are not there yet."""
+    source = {"source": "file", "file": str(folder / "tiers.json")}
+    return {"providers": {"p2": BOTH["p2"]}, "tiers": {}, "tier_config": source}
+
+
+async def test_a_configuration_whose_tiers_come_later_is_taken_when_they_are_there(
+    tmp_path, caplog
+):
+    made = site(tmp_path)
+    async with made.gateway:
+        with pytest.raises(ConfigError, match=r"tiers\.json"):
+            await made.becomes(**away(tmp_path))
+        await asyncio.sleep(200)
+        assert len(caplog.records) == 1  # it was tried again, and that is no news
+        assert "tiers.json" in str(made.last_error)
+        (tmp_path / "tiers.json").write_bytes(document("p2", 9))
+        await asyncio.sleep(60)
+        assert made.gateway.status().configuration.version == "9"
+        assert (list(made.gateway.config.providers), made.last_error) == (["p2"], None)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_the_file_of_the_tiers_of_a_refused_configuration_is_watched(tmp_path):
+    made = site(tmp_path)
+    gateway, reading = watching(made)
+    await gateway.open()
+    for retries in (1, 5):  # twice: from the second on it is known that the file is not there
+        reading.again.clear()
+        made.write(**{**away(tmp_path), "providers": KEYLESS}, retry={"retries": retries})
+        await reading.again.wait()
+        await asyncio.sleep(0)
+        assert "/nowhere/key" in str(gateway.status().configuration.last_error)
+    reading.again.clear()
+    (tmp_path / "tiers.json").write_bytes(document("p1", 9))
+    await reading.again.wait()
+    await gateway.close()
+    assert await no_more_watchers()
+
+
+async def test_a_change_while_the_configuration_is_read_at_the_start_is_not_missed(tmp_path):
+    made = site(tmp_path)
+
+    class Overtaken(Reading):
+        def __call__(self) -> Config:
+            config = super().__call__()
+            if config.retry.retries == 0:
+                made.write(retry={"retries": 5})
+            return config
+
+    reading = Overtaken(made.path)
+    gateway = Gateway(
+        made.path,
+        watch=True,
+        read=reading,
+        transport=made.transport,
+        clock=asyncio.get_running_loop().time,
+        environ={},
+    )
+    await gateway.open()
+    await settled(gateway, reading, 5)
+    await gateway.close()
+    assert await no_more_watchers()
 
 
 # --- several workers

@@ -85,7 +85,13 @@ async def test_what_redis_keeps_has_an_end(tmp_path, ttl):
 
 
 @pytest.mark.parametrize(
-    "garbage", [b"", b"{", b"\x80\x04\x95pickle", b'{"version":7}', b"null", b"\xff" * 100_000]
+    "garbage",
+    [
+        *[b"", b"{", b"\x80\x04\x95pickle", b'{"version":7}', b"null", b"\xff" * 100_000],
+        b'{"version":"\xff","tiers":{}}',
+        b'{"x":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    ],
+    ids=range(8),
 )
 async def test_garbage_in_redis_is_no_document_and_deleted(tmp_path, garbage):
     async with RedisServer(tmp_path) as server:

@@ -124,6 +124,23 @@ def test_a_provider_is_shown_without_what_may_be_a_key():
 
 
 @pytest.mark.parametrize(
+    ("part", "shown"),
+    [
+        (Cache(), "<Cache in this process>"),
+        (Cache(url="redis://u:secret@redis/0"), "<Cache in Redis>"),
+        (SessionSettings(), "<SessionSettings 86400 s, where the cache is>"),
+        (SessionSettings(url="redis://:secret@r"), "<SessionSettings 86400 s, in Redis>"),
+        (SessionSettings(url="memory://"), "<SessionSettings 86400 s, in this process>"),
+        (TierConfig(), "<TierConfig inline>"),
+        (TierConfig(source="file", file="/a.json"), "<TierConfig file>"),
+        (TierConfig(source="http", url="https://u:secret@c/t?key=secret"), "<TierConfig http>"),
+    ],
+)
+def test_an_address_that_may_hold_a_password_is_not_shown(part, shown):
+    assert repr(part) == shown
+
+
+@pytest.mark.parametrize(
     ("url", "host"),
     [("http://a/v1", "a"), ("https://a:8443", "a:8443"), ("http://[::1]:80/v1", "[::1]:80")],
 )

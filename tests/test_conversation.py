@@ -5,6 +5,7 @@ of it, what it leaves behind and when, in every mode of a stream and under every
 """
 
 import asyncio
+import socket
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ POOLS = {
     ],
     "complex": [{"provider": "p2", "model": "c2"}, {"provider": "p1", "model": "c1"}],
 }
+DEADLINE = {"X-Sentinel-Deadline-Ms": "8000"}
 NO_RETRY = {"retries": 0, "fallbacks": 0}
 
 
@@ -397,6 +399,37 @@ async def test_the_body_names_the_conversation_else_the_header(stream):
     assert told.headers["x-sentinel-tier"] == "complex"
 
 
+# --- a store that is silent
+
+
+@pytest.mark.parametrize(
+    ("after", "status"), [(0.1, 200), (0.7, 504)], ids=["time is left", "it is not enough"]
+)
+async def test_a_session_that_is_not_there_by_half_of_the_deadline_holds_to_nothing(after, status):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        slow, cache = Say.completion(after=after), {"url": url, "timeout_seconds": 9}
+        made = two(slow, slow, cache=cache)
+        heard = await say(made, "simple", headers={"X-Sentinel-Deadline-Ms": "1000"})
+        assert (heard.status, made.transport.sent[0].at) == (status, 0.5)
+        await made.gateway.close()
+
+
+@pytest.mark.parametrize(
+    ("stream", "asked", "ended"),
+    [(False, {}, 30), (False, DEADLINE, 8), (True, DEADLINE, 8), (True, {}, 11.8)],
+    ids=["whole", "shortened", "a stream's shortened", "a stream's first token has its own time"],
+)
+async def test_a_deadline_counts_the_wait_for_a_session(stream, asked, ended):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}"
+        made = two(Say.never(), Say.never(), cache={"url": url, "timeout_seconds": 2})
+        heard = await say(made, "simple", headers=asked, stream=stream)
+        assert (heard.code, heard.seconds) == ("deadline_exceeded", ended)
+        assert made.transport.sent[0].at == pytest.approx(1.8)  # from then on Redis is away
+        await made.gateway.close()
+
+
 # --- by itself
 
 
@@ -423,7 +456,7 @@ async def test_a_session_is_dated_by_its_first_binding_and_keeps_the_date_when_i
     for wall, tier in ((1_000.9, "moderate"), (2_000.9, "complex"), (3_000.9, "complex")):
         exchange.decision = Decision(tier, "explicit")
         one = Conversation(lambda: sessions, "k", lambda wall=wall: wall)  # type: ignore[misc]
-        await one.recall(Caller("ada"), EVERYBODY)
+        await one.recall(Caller("ada"), EVERYBODY, seconds=1)
         await one.bind(exchange)
         assert await sessions.find("k") == Session("p1", "m1", tier, 1000)
 
@@ -432,7 +465,7 @@ async def test_a_session_that_a_reload_moves_is_bound_where_sessions_are_kept_th
     left, now = memory(), memory()
     kept = [left]
     one = Conversation(lambda: kept[-1], "k", lambda: 5)
-    await one.recall(Caller("ada"), EVERYBODY)
+    await one.recall(Caller("ada"), EVERYBODY, seconds=1)
     kept.append(now)
     await one.bind(exchange_of())
     assert (await left.find("k"), await now.find("k")) == (None, Session("p1", "m1", "moderate", 5))
@@ -453,7 +486,7 @@ async def test_a_session_holds_only_to_a_tier_that_can_be_had(highest, snapshot,
     sessions, session = memory(), Session("p1", "m1", "complex", 1)
     await sessions.bind("k", session, None)
     one = Conversation(lambda: sessions, "k", lambda: 5)
-    assert await one.recall(Caller("ada", max_tier=highest), snapshot) == (
+    assert await one.recall(Caller("ada", max_tier=highest), snapshot, seconds=1) == (
         session if holds else None
     )
     await one.bind(exchange_of())

@@ -2,9 +2,12 @@
 
 import asyncio
 import math
+import os
+import threading
 
 import pytest
 
+from tiergate.aside import Aside
 from tiergate.config import Config, Provider, TierConfig, TierEntry
 from tiergate.document import DocumentEntry, SourceError, TierDocument
 from tiergate.feed import cache_key, feed_of
@@ -15,8 +18,9 @@ TIERS = {"simple": (TierEntry(provider="p1", model="m"),)}
 HTTP = TierConfig(source="http", url="http://c/tiers", ttl_seconds=60, timeout_seconds=2)
 
 
-def feed(**tables):
-    return feed_of(Config(providers=PROVIDERS, **tables), "key", key_prefix="s:", wall=lambda: 7.0)
+def feed(aside=None, **tables):
+    config = Config(providers=PROVIDERS, **tables)
+    return feed_of(config, "key", key_prefix="s:", wall=lambda: 7.0, aside=aside)
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,31 @@ async def test_a_source_that_is_silent_is_given_up_after_its_time():
     with pytest.raises(SourceError, match="memory: no answer within 2 s"):
         await asking(TierDocument("7"), after=3).fetch(None)
     assert asyncio.get_running_loop().time() == 2
+
+
+def test_a_file_on_a_disk_that_does_not_answer_is_given_up_and_holds_up_neither_loop_nor_others(
+    tmp_path,
+):
+    file, aside = tmp_path / "tiers.json", Aside("tiergate-test")
+    os.mkfifo(file)  # nobody writes: opening it does not return
+    settings = TierConfig(source="file", file=str(file), timeout_seconds=0.05)
+    made, beside = feed(tier_config=settings, aside=aside), []
+
+    async def ask() -> str:
+        asyncio.get_running_loop().call_soon(beside.append, 1)
+        with pytest.raises(SourceError) as caught:
+            await made.fetch(None)
+        return str(caught.value)
+
+    assert asyncio.run(ask()) == f"file {file}: no answer within 0.05 s"
+    assert beside == [1]
+    assert asyncio.run(ask()) == f"file {file}: earlier calls have not returned: 1"
+    hung = [each for each in threading.enumerate() if each.name == "tiergate-test"]
+    assert len(hung) == 1
+    file.write_bytes(b"{")
+    hung[0].join(10)
+    file.unlink()
+    assert "cannot read" in asyncio.run(ask())
 
 
 async def test_a_document_that_nobody_can_use_is_refused_in_the_name_of_its_source():

@@ -4,6 +4,9 @@ import asyncio
 import logging
 import random
 import re
+import socket
+import subprocess
+import sys
 import uuid
 from typing import Any
 
@@ -306,6 +309,33 @@ async def test_without_tiers_it_is_not_ready_says_why_and_serves_once_they_come(
     await made.close()
 
 
+@pytest.mark.parametrize(
+    ("asked", "members", "ended", "code"),
+    [
+        ("200", {}, 0.2, "deadline_exceeded"),
+        (None, {"tier": "complex"}, 2, "deadline_exceeded"),
+        (None, {}, 4, "deadline_exceeded"),
+        ("60000", {"tier": "moderate"}, 5, "config_unavailable"),
+        ("200", {"tier": "huge"}, 0, "invalid_request"),
+    ],
+    ids=["its client's", "its tier's", "that of all", "later", "not waited for"],
+)
+async def test_a_deadline_counts_the_wait_for_the_first_tiers(asked, members, ended, code):
+    times = {"complex": {"deadline_seconds": 2}, "moderate": {"deadline_seconds": 30}}
+    retry = {"deadline_seconds": 4, "tiers": times}
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        source = {"source": "http", "url": url, "timeout_seconds": 5}
+        made = gateway(Say.completion(), tiers={}, tier_config=source, retry=retry)
+        pairs = [(b"x-sentinel-deadline-ms", asked.encode())] if asked else []
+        exchange = made.begin(pairs)
+        await asyncio.sleep(30)  # the body takes its time, which is not ours
+        loop, body = asyncio.get_running_loop(), {"messages": [], **members}
+        async with made.handle(exchange, msgspec.json.encode(body)) as reply:
+            assert (error(reply)["code"], loop.time() - 30) == (code, pytest.approx(ended))
+        await made.close()
+
+
 async def test_status_tells_how_every_candidate_stands():
     pool = [{"provider": "p1", "model": name} for name in ("small", "other")]
     made = gateway(Say.error(503), tiers={"simple": pool, "moderate": pool[:1]})
@@ -361,3 +391,40 @@ async def test_it_knows_whether_it_spends_keys_of_its_own():
 def test_it_can_be_made_without_a_loop_and_needs_no_argument_but_its_configuration():
     made = Gateway(tables(), environ={})
     assert repr(made) == "<Gateway <Store inline: inline>, providers p1>"
+
+
+FORKING = """
+import asyncio, os
+from tiergate import Gateway
+from tiergate.testing import Say, ScriptedTransport
+
+names = [f"p{number}" for number in range(9)]
+transport = ScriptedTransport(dict.fromkeys(names, Say.completion()))
+gateway = Gateway(
+    {
+        "providers": {name: {"base_url": "http://h.test"} for name in names},
+        "tiers": {"simple": [{"provider": name, "model": "m"} for name in names]},
+    },
+    transport=transport,
+)
+
+async def serve():
+    for _ in range(20):
+        async with gateway.handle(gateway.begin([]), b'{"messages": []}'):
+            pass
+
+for _ in range(2):
+    if os.fork() == 0:
+        asyncio.run(serve())
+        os.write(1, "".join([sent.provider for sent in transport.sent] + ["\\n"]).encode())
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_workers_forked_from_one_process_draw_each_for_itself():
+    """Else all of them would send to the same provider at once, and retry at the same moment."""
+    ran = subprocess.run([sys.executable, "-c", FORKING], capture_output=True, check=True)
+    one, other = ran.stdout.split()
+    assert len(one) == len(other) == 40
+    assert one != other

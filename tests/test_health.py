@@ -203,6 +203,40 @@ def test_other_settings_judge_from_then_on_and_who_is_in_back_off_stays_there():
     assert made.seconds_left(OTHER_PROVIDER) == 5
 
 
+@pytest.mark.parametrize(("cap", "left"), [(20, 20), (100, 60)], ids=["below", "above"])
+def test_a_back_off_longer_than_a_new_cap_ends_at_the_cap(cap, left):
+    made, clock = health()
+    fail(made, clock, 2)
+    made.reconfigure(HealthSettings(max_backoff_seconds=cap))
+    assert made.seconds_left(ONE) == left
+    clock.now += left
+    admit(made)
+    made.reconfigure(HealthSettings(max_backoff_seconds=1))
+    assert made.seconds_left(ONE) == PROBE_SECONDS
+
+
+def test_turned_off_it_forgets_who_was_ailing_and_a_probe_under_way_has_no_say():
+    made, clock = health(failures_to_open=2)
+    fail(made, clock, 2)
+    clock.now += 30
+    probe, before = admit(made), made.admit(OTHER_PROVIDER, PROBE_SECONDS)
+    made.failed(admit(made, OTHER_PROVIDER))
+    made.reconfigure(HealthSettings(initial_backoff_seconds=0))
+    assert made.ailing() == []
+    assert not admit(made).probe
+    made.reconfigure(HealthSettings())
+    made.failed(probe)
+    made.released(probe)
+    assert made.of([ONE, OTHER_PROVIDER]) == [
+        CandidateHealth("p1", "m1", "available", 0, 0),
+        CandidateHealth("p2", "m1", "available", 0, 0),
+    ]
+    made.failed(before)
+    assert made.ailing() == []
+    fail(made, clock)
+    assert made.seconds_left(ONE) == 30
+
+
 def test_who_is_no_longer_configured_is_forgotten_and_the_others_are_not():
     made, clock = health()
     fail(made, clock)

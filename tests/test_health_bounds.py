@@ -66,6 +66,13 @@ class Whatever(RuleBasedStateMachine):
     def answer_in_the_background(self):
         self.made.ready_early("p1")
 
+    @rule()
+    def turn_off_and_on(self):
+        self.made.reconfigure(HealthSettings(initial_backoff_seconds=0))
+        assert self.made.ailing() == []
+        self.made.reconfigure(HealthSettings(failures_to_open=2, max_backoff_seconds=100))
+        self.probes.clear()
+
     @rule(seconds=st.sampled_from([0.5, 10, 14.5, 30, 100]))
     def wait(self, seconds):
         self.clock.now += seconds

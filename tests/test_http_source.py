@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from test_names import Names
 
 from tiergate.document import SourceError, TierDocument, parse_document
 from tiergate.sources import MAX_DOCUMENT_BYTES, HttpSource
@@ -206,6 +207,30 @@ async def test_an_address_that_nobody_has_is_a_failure(host):
     with pytest.raises(SourceError) as caught:
         await HttpSource(f"http://{host}/tiers", KEY, wall=lambda: 0).fetch(None)
     assert str(caught.value).startswith(f"http://{host}/tiers: ")
+
+
+async def test_a_service_is_reached_by_its_name_at_any_of_its_addresses():
+    async with RawServer(answering()) as server:
+        port = server.url.rpartition(":")[2]
+        names = Names("::1", "127.0.0.1")
+        one = HttpSource(f"http://tiers.test:{port}/a", KEY, wall=lambda: 0, look_up=names)
+        assert (await one.fetch(None)).version == "7"
+    assert [asked[0] for asked in names.asked] == ["tiers.test"]
+
+
+async def test_of_a_name_whose_lookup_hangs_one_lookup_is_under_way():
+    names = Names("127.0.0.1")
+    names.may.clear()
+    one = HttpSource("http://tiers.test:1/a", KEY, wall=lambda: 0, look_up=names)
+    before = asyncio.all_tasks()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await one.fetch(None)
+    await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    assert len(names.asked) == 1
+    names.may.set()
 
 
 async def test_who_stops_asking_leaves_no_connection():

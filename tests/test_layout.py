@@ -11,15 +11,16 @@ LIBRARY = ROOT / "middleware" / "tiergate"
 SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
 
 LAYERS = [
-    {"tiers", "errors", "sse", "watch", "wellknown", "pools"},
-    {"config", "wire", "completion", "decoding", "file_watch", "redis_url"},
-    {"faults", "crosscheck", "document", "request_headers", "capacity"},
+    {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names"},
+    {"config", "wire", "completion", "decoding", "file_watch", "redis_url"} | {"aside"},
+    {"faults", "crosscheck", "document", "request_headers", "capacity", "redis_client"},
     {"loading", "snapshot", "endpoint", "intake", "redis_link"},
-    {"transport", "exchange", "sources", "credentials", "cache", "transcript", "health"},
+    {"transport", "exchange", "sources", "credentials", "cache", "transcript", "health"}
+    | {"worker_count"},
     {"sessions", "feed", "resolve", "retry", "response_headers", "concede", "relay", "opening"}
-    | {"probing"},
+    | {"probing", "key_files"},
     {"shared_sessions", "conversation", "routing", "attempt", "testing", "store"},
-    {"forward", "waiting", "reply"},
+    {"forward", "waiting", "reply", "reloads"},
     {"assembly", "present"},
     {"gateway"},
     {"respond"},
@@ -40,7 +41,7 @@ MAY_IMPORT_INSIDE = {
     "loading": {"yaml"},
     "cache": {"aiocache"},
     "redis_link": {"redis"},
-    "redis_url": {"redis"},
+    "redis_client": {"redis"},
     "shared_sessions": {"redis"},
     "file_watch": {"watchfiles"},
     "__init__": {"tiergate"},

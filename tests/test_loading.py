@@ -14,7 +14,7 @@ import yaml
 
 from tiergate.config import Config, TierEntry
 from tiergate.errors import ConfigError
-from tiergate.loading import config_of, load_config, read_document, read_tables, worker_count
+from tiergate.loading import config_of, load_config, read_document, read_tables
 
 TOML = """
 [server]
@@ -357,26 +357,4 @@ def test_a_variable_that_cannot_be_filled_in_is_named_with_its_path(text, reason
 
 def test_without_being_told_otherwise_the_environment_is_the_processs(monkeypatch):
     monkeypatch.setenv("TIERGATE_RETRY__RETRIES", "7")
-    monkeypatch.setenv("WEB_CONCURRENCY", "3")
     assert load_config(SMALL).retry.retries == 7
-    assert worker_count(None, []) == 3
-
-
-@pytest.mark.parametrize(
-    ("environ", "arguments", "count"),
-    [
-        ({}, [], 1),
-        ({"WEB_CONCURRENCY": "4"}, ["gunicorn", "app:app"], 4),
-        ({}, ["gunicorn", "-w", "4", "app:app"], 4),
-        ({}, ["uvicorn", "--workers", "2", "app:app"], 2),
-        ({}, ["granian", "--workers=3"], 3),
-        ({"WEB_CONCURRENCY": "2"}, ["uvicorn", "--workers", "8"], 8),
-        ({"WEB_CONCURRENCY": "8"}, ["uvicorn", "--workers", "2"], 8),
-        ({"WEB_CONCURRENCY": ""}, ["gunicorn", "-w"], 1),
-        ({"WEB_CONCURRENCY": "auto"}, ["gunicorn", "-w", "auto"], 1),
-        ({"WEB_CONCURRENCY": "-4"}, ["gunicorn", "--workers="], 1),
-        ({"WEB_CONCURRENCY": "²"}, ["x", "--workers-per-core", "9"], 1),
-    ],
-)
-def test_the_number_of_workers_is_what_the_server_was_told(environ, arguments, count):
-    assert worker_count(environ, arguments) == count

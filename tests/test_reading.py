@@ -3,7 +3,7 @@ nothing at all of a document that is wrong."""
 
 import pytest
 
-from tiergate import ConfigError, read_document
+from tiergate import ConfigError, Gateway, read_document
 from tiergate_sidecar.reading import Reading
 from tiergate_sidecar.settings import Logging, Server
 
@@ -38,6 +38,7 @@ def test_the_log_follows_each_change_and_is_else_left_alone():
     made, configured = reading({}, {"retry": {"retries": 1}}, json, json, {})
     for _ in range(4):
         made()
+        made.accepted()
     assert configured == [Logging(), Logging(format="json"), Logging()]
     assert made.needs_restart == ()
 
@@ -45,13 +46,12 @@ def test_the_log_follows_each_change_and_is_else_left_alone():
 def test_a_changed_listener_needs_a_restart_until_it_is_as_at_the_start():
     changed = {"server": {"grace_seconds": 7}}
     made, _ = reading({}, changed, changed, {})
-    made()
-    assert made.needs_restart == ("server",)
-    assert (made.settings.server.grace_seconds, made.started_with.server.grace_seconds) == (7, 25)
-    made()
-    assert made.needs_restart == ("server",)
-    made()
-    assert made.needs_restart == ()
+    for needed in [("server",), ("server",), ()]:
+        made()
+        made.accepted()
+        assert made.needs_restart == needed
+        assert made.settings.server.grace_seconds == (7 if needed else 25)
+    assert made.started_with.server.grace_seconds == 25
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,20 @@ def test_a_document_that_is_wrong_changes_nothing(wrong, path):
         made()
     assert (made.settings, made.needs_restart, configured) == (made.started_with, (), [Logging()])
     made()
+    made.accepted()
     assert (made.needs_restart, configured[1:]) == (("server",), [Logging(level="debug")])
+
+
+async def test_what_the_gateway_refuses_has_no_effect_on_the_log_either(tmp_path):
+    change = {"logging": {"level": "error"}, "server": {"listen": "127.0.0.1:1"}}
+    keyless = {"p1": {"base_url": "http://p1/v1", "api_key_file": str(tmp_path / "none")}}
+    made, configured = reading({}, {}, {**change, "providers": keyless}, change)
+    gateway = Gateway({}, read=made, accepted=made.accepted, environ={})
+    with pytest.raises(ConfigError, match="api_key_file"):
+        await gateway.reload()
+    assert (made.needs_restart, configured) == ((), [Logging()])
+    await gateway.reload()
+    assert (made.needs_restart, configured[1:]) == (("server",), [Logging(level="error")])
 
 
 def test_a_wrong_document_at_the_start_is_raised():

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from redisserver import RedisServer
+from test_names import Names
 
 from tiergate.errors import ConfigError
 from tiergate.redis_link import RedisDown, RedisLink, RedisRefused
@@ -286,6 +287,66 @@ async def test_a_read_only_replica_stays_down_until_it_takes_writes(tmp_path):
             await client.replicaof("NO", "ONE")
         await soon(lambda: link.available)
         assert (await outcome(link, put("a", 1)))[0] == "True"
+
+
+async def test_what_is_refused_is_said_once_of_each_kind(tmp_path, caplog):
+    async with RedisServer(tmp_path) as server, Link(server.url) as link:
+        for command in ("NONSENSE", "GETEX", "NONSENSE"):
+            assert (await outcome(link, put("a", 1)))[0] == "True"
+            asked = outcome(link, lambda client, command=command: client.execute_command(command))
+            assert (await asked)[0] == "RedisRefused"
+        for number in range(20):
+            script = f"return redis.error_reply('KIND{number} a secret')"
+            asked = outcome(link, lambda client, script=script: client.eval(script, 0))
+            assert (await asked)[0] == "RedisRefused"
+    told = [each.getMessage() for each in caplog.records]
+    assert len(told) == 16
+    assert told[0].startswith(f"{link.name} refuses a command, said once of ")
+    assert "unknown command 'NONSENSE'" in told[0]
+    assert any("KIND0 a" in each for each in told)
+
+
+async def test_a_name_whose_lookup_hangs_costs_one_thread_and_nobody_elses_lookups(tmp_path):
+    names = Names("127.0.0.1")
+    names.may.clear()
+    async with RedisServer(tmp_path) as server:
+        url = f"redis://redis.test:{server.port}"
+        link = RedisLink(url, timeout=0.1, clock=time.monotonic, try_seconds=0.01, look_up=names)
+        asked = await asyncio.gather(*(outcome(link, get("a")) for _ in range(40)))
+        assert {said for said, _ in asked} == {"RedisDown"}
+        assert max(took for _, took in asked) < 1000
+        assert link.state.last_error == "no answer within 0.1 s"
+        await asyncio.sleep(0.5)  # several tries
+        assert await asyncio.get_running_loop().getaddrinfo("localhost", 1)
+        assert len(names.asked) == 1
+        names.may.set()
+        await soon(lambda: link.available)
+        assert await link.run(put("a", 1))
+        await link.close()
+
+
+async def test_a_redis_that_moved_to_another_address_is_followed(tmp_path):
+    names = Names("127.0.0.1")
+    options = ("--bind", "127.0.0.1", "127.0.0.2")
+    async with RedisServer(tmp_path, options=options) as server:
+        url = f"redis://redis.test:{server.port}"
+        link = RedisLink(
+            url, timeout=TIMEOUT, clock=time.monotonic, try_seconds=0.05, look_up=names
+        )
+
+        async def where(client: Redis) -> str:
+            return (await client.client_info())["laddr"].partition(":")[0]
+
+        assert await link.run(where) == "127.0.0.1"
+        names.answer = Names("127.0.0.2").answer
+        server.pause()
+        assert (await outcome(link, get("a")))[0] == "RedisDown"
+        server.resume()
+        await soon(lambda: link.available)
+        async with asyncio.timeout(10):
+            while await link.run(where) != "127.0.0.2":
+                await link.close()
+        await link.close()
 
 
 async def test_a_user_that_may_not_ask_comes_back_too(tmp_path):

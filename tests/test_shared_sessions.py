@@ -164,6 +164,11 @@ GARBAGE = {
     "no provider": b'{"model":"m1","tier":"complex","created_at":1}',
     "no model": b'{"provider":"p1","model":null,"tier":"complex","created_at":1}',
     "no time": b'{"provider":"p1","model":"m1","tier":"complex"}',
+    # Those are sessions to Lua, and of the highest tier.
+    "bad UTF-8": b'{"provider":"p1","model":"\xff","tier":"complex","created_at":1}',
+    "no end": b'{"provider":"p1","model":"m1","tier":"complex","created_at":1e999}',
+    "no number": b'{"provider":"p1","model":"m1","tier":"complex","created_at":nan}',
+    "in hex": b'{"provider":"p1","model":"m1","tier":"complex","created_at":0x10}',
 }
 
 
@@ -175,6 +180,8 @@ async def test_garbage_is_no_session_and_gives_way_to_one(tmp_path):
     ):
         for key, garbage in GARBAGE.items():
             await client.set(key, garbage)
+        await made.bind("a list's key", HIGH, None)  # seen before, which does not count
+        await client.delete("a list's key")
         await client.rpush("a list's key", "x")
         await client.hset("a hash's key", "x", "y")
         keys = [*GARBAGE, "a list's key", "a hash's key"]
@@ -184,6 +191,78 @@ async def test_garbage_is_no_session_and_gives_way_to_one(tmp_path):
         assert all([await made.bind(key, LOW, None) for key in keys])
         assert [await made.find(key) for key in keys] == [LOW] * len(keys)
         assert made.state().errors == len(keys)
+
+
+async def test_what_replaced_garbage_meanwhile_is_not_overwritten(tmp_path):
+    garbage = GARBAGE["bad UTF-8"]
+    async with RedisServer(tmp_path) as server, Replica(NOWHERE) as away, server.client() as client:
+        await client.set("k", garbage)
+        run_script, scripts = client.evalsha, 0
+
+        class Overtaken:
+            """Another replica binds between the two scripts."""
+
+            eval = client.eval
+
+            async def evalsha(self, *arguments: object) -> list[bytes]:
+                nonlocal scripts
+                scripts += 1
+                if scripts == 2:
+                    await client.set("k", msgspec.json.encode(HIGH))
+                return await run_script(*arguments)
+
+        await away.bind("k", LOW, None)
+        await away.bind("other", LOW, None)
+        for hook in away.link.on_return:
+            await hook(Overtaken())
+        assert (await held(server, "k"), await held(server, "other")) == (HIGH, LOW)
+        assert await away.find("k") == HIGH
+
+
+@pytest.mark.parametrize("rule", ["-getex", "-getex +get"], ids=["as before 6.2", "not permitted"])
+async def test_without_getex_a_session_is_read_and_lives_on_all_the_same(tmp_path, rule):
+    renamed = ("--rename-command", "GETEX", "") if rule == "-getex" else ()
+    async with (
+        RedisServer(tmp_path, options=renamed) as server,
+        Replica(server.url, ttl_seconds=100) as made,
+        server.client() as client,
+    ):
+        await client.execute_command("ACL", "SETUSER", "default", *rule.split())
+        assert await made.bind("k", LOW, None)
+        for _ in range(2):
+            await client.pexpire("k", 50_000)
+            assert await made.find("k") == LOW
+            assert 99_000 < await client.pttl("k") <= 100_000
+        assert await made.find("none") is None
+        assert made.state().errors == 0
+        statistics = await client.info("commandstats")
+        assert statistics.get("cmdstat_getex", {"rejected_calls": 1})["rejected_calls"] <= 1
+
+
+async def test_a_redis_busy_with_a_script_is_away_whichever_command_it_refuses(tmp_path):
+    options = ("--busy-reply-threshold", "1")
+    async with RedisServer(tmp_path, options=options) as server, Replica(server.url) as made:
+        await made.bind("k", LOW, None)
+        async with server.client() as client, server.client() as other:
+            endless = asyncio.create_task(client.eval("while true do end", 0))
+            async with asyncio.timeout(5):
+                while made.link.available:  # until the script has begun
+                    assert await made.find("k") == LOW
+            assert "BUSY" in str(made.link.state.last_error)
+            assert "k)" not in str(made.link.state.last_error)
+            await other.script_kill()
+            await asyncio.wait({endless})
+            assert endless.exception() is not None
+            await made.back()
+
+
+async def test_a_redis_that_refuses_to_read_costs_nobody_the_session_that_was_seen(tmp_path):
+    async with RedisServer(tmp_path) as server, Replica(server.url) as made:
+        await made.bind("k", LOW, None)
+        async with server.client() as client:
+            await client.execute_command("ACL", "SETUSER", "default", "-getex", "-get")
+        assert await made.find("k") == LOW
+        assert (made.state().errors, made.link.available) == (1, True)
 
 
 async def test_tls(tmp_path):

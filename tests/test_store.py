@@ -462,6 +462,30 @@ async def test_a_document_in_the_cache_that_cannot_be_used_is_replaced():
     assert kept.version == "8"
 
 
+class Broken(MemoryDocuments):
+    """A cache with a bug."""
+
+    async def get(self, key: str) -> TierDocument | None:
+        raise UnicodeDecodeError("utf-8", b"", 0, 1, key)
+
+    async def set(self, key: str, document: TierDocument, ttl_seconds: float) -> None:
+        raise OSError(key, document, ttl_seconds)
+
+
+async def test_a_cache_that_raises_whatever_it_likes_stops_no_fetch_and_is_told_once(caplog):
+    source = Service(document("8"))
+    made = store(source, Broken())
+    await made.load()
+    source.says = document("9")
+    await until(TTL + 1)
+    made.tend()
+    await asyncio.sleep(1)
+    assert (version(made), made.state.last_error) == ("9", None)
+    assert [each.message for each in caplog.records if each.levelno == logging.ERROR] == [
+        "tier configuration: the cache cannot be used"
+    ]
+
+
 async def test_a_source_that_is_not_shared_neither_reads_nor_writes_the_cache():
     cache, source = MemoryDocuments(), MemorySource([document("mine")], shared=False)
     await cache.set("k", document("theirs", at=BEGUN + 1), TTL)

@@ -143,3 +143,8 @@ async def test_virtual_time_waits_for_threads():
     never = threading.Event()
     assert await asyncio.to_thread(never.wait, 0.05) is False
     assert now() == 1
+    async with asyncio.timeout(10):  # stands still, however many timers there are
+        assert await asyncio.to_thread(never.wait, 0.05) is False
+    assert now() == 1
+    await asyncio.sleep(1)
+    assert now() == 2

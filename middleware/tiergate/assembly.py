@@ -18,6 +18,7 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tiergate.aside import Aside
 from tiergate.attempt import Tools
 from tiergate.cache import DocumentCache, MemoryDocuments, SharedDocuments
 from tiergate.capacity import Capacity
@@ -29,17 +30,17 @@ from tiergate.errors import ConfigError, ConfigUnavailable
 from tiergate.feed import Feed, feed_of
 from tiergate.file_watch import FileWatch, signature
 from tiergate.health import Health
-from tiergate.loading import load_config, worker_count
+from tiergate.key_files import KeyFiles, key_files, tier_files
+from tiergate.loading import load_config
 from tiergate.probing import Prober
 from tiergate.redis_link import RedisLink
+from tiergate.reloads import Reloads, TiersAway
 from tiergate.retry import RetryBudget
 from tiergate.sessions import MemorySessions, Sessions
 from tiergate.shared_sessions import RedisSessions
 from tiergate.store import ConfigurationState, Store
 from tiergate.transport import Transport
-
-CREDENTIALS_SECONDS: Final = 5.0
-"""How old a look at the key files may get: CONTRACT section 11 has a change live within 5 s."""
+from tiergate.worker_count import warn_of_workers
 
 FIRST_LOAD_SECONDS: Final = 1.0
 """How long a start waits for the tiers: a slow source makes it not ready, and not dead."""
@@ -62,7 +63,10 @@ class World(Struct, frozen=True):
 
 
 class Assembly:
-    """The parts of a gateway. `read` gives the configuration anew; raises `ConfigError`."""
+    """The parts of a gateway. `read` gives the configuration anew; raises `ConfigError`.
+
+    `accepted` is called when what was read last is live.
+    """
 
     def __init__(
         self,
@@ -70,19 +74,23 @@ class Assembly:
         world: World,
         *,
         read: Callable[[], Config] | None = None,
+        accepted: Callable[[], None] | None = None,
         watch: bool = False,
     ) -> None:
         self._world = world
         self._read = read or partial(load_config, source, environ=world.environ)
-        self._file = None if isinstance(source, Mapping | Config) else Path(source)
+        self._accepted = accepted or (lambda: None)
+        self._file = () if isinstance(source, Mapping | Config) else (Path(source),)
+        file_seen = signature(self._file)  # before it is read, or a change would be missed
         self.config = self._wanted = config = self._read()
         self.paths = frozenset(config.routing.paths)
         self.needs_restart: tuple[str, ...] = ()
         self._started_with = config.cache
-        self._seen, self._keys_seen = signature(self._watched()), signature(self._key_files())
-        self._readings = 0
+        self._seen = signature(self._files()) + file_seen
+        self._keys = KeyFiles(signature(self._key_files()), world.clock, self._take_keys)
+        self._reloads = Reloads(self._reload, world.chance)
         self._refused: str | None = None
-        self._unread_keys: str | None = None
+        self._documents = Aside("tiergate-tiers", at_once=4)
         self._credentials = read_credentials(config, world.environ)
         self.capacity = Capacity(config.limits)
         self.health = Health(config.health, world.clock)
@@ -104,9 +112,9 @@ class Assembly:
             chance=world.chance,
             on_change=lambda snapshot: self.health.retain(snapshot.candidates()),
         )
-        self._watch = FileWatch(self._watched, self._reload_quietly) if watch else None
-        self._look_due = world.clock()
+        self._watch = FileWatch(self._files, self._reload_quietly) if watch else None
         self._warned = False
+        self._accepted()
 
     @property
     def key_prefix(self) -> str:
@@ -120,7 +128,7 @@ class Assembly:
     @property
     def configuration(self) -> ConfigurationState:
         """The tiers that are served, and what was wrong with what was to replace them."""
-        state, amiss = self.store.state, self._refused or self._unread_keys
+        state, amiss = self.store.state, self._refused or self._keys.problem
         return state if amiss is None else replace(state, last_error=amiss)
 
     @property
@@ -136,11 +144,14 @@ class Assembly:
         self.store.open()
         if self._watch is not None:
             self._watch.start(self._seen)  # a change since they were read is one, too
+        self._reloads.open()
 
     async def close(self) -> None:
         """End what runs in this loop, and its connections; a later request opens new ones."""
         if self._watch is not None:
             await self._watch.close()
+        await self._reloads.close()
+        await self._keys.close()
         await self.prober.close()
         await self.store.close()
         for link in self._links.values():
@@ -152,37 +163,37 @@ class Assembly:
         self._warn_of_workers()
         if self.store.snapshot is not None:  # else `load` begins it, and its request waits
             self.store.tend()
-        if self._world.clock() >= self._look_due:
-            self._look_due = self._world.clock() + CREDENTIALS_SECONDS
-            self._look_at_credentials()
+        if self._watch is None or not self._watch.running:
+            self._keys.tend(self._key_files, self._read_keys)
 
     async def reload(self) -> None:
-        """Read configuration, keys and tiers again, at once.
+        """Read configuration, keys and tiers again, at once; who asks meanwhile waits his turn.
 
         Raises `ConfigError` where the configuration cannot be used: then nothing has changed.
         Raises `SourceError` where it is live, and its source gave no usable tiers: the old serve.
         """
-        left = self.sessions
-        self._readings = reading = self._readings + 1
+        await self._reloads.run()
+
+    async def _reload(self) -> None:
+        left, file_seen = self.sessions, signature(self._file)
         try:
             self._wanted = config = self._read()
-            # Before they are read, or a change would be missed.
-            seen = signature(self._watched()), signature(self._key_files())
+            seen, keys_seen = signature(self._files()) + file_seen, signature(self._key_files())
             credentials = read_credentials(config, self._world.environ)
             feed = self._feed(config, credentials)
             ready = await self.store.prepare(feed)
-            if reading != self._readings:
-                return  # a later one has begun meanwhile, and has read the same or newer
             self._apply(config, credentials)
             self.store.replace(feed, ready)
         except (ConfigError, SourceError) as error:
-            _log.error("configuration refused: %s", error)
-            if reading == self._readings:
-                self._refused = str(error)
-                self._unused_links()  # no connection was opened
-            raise ConfigError(str(error)) from None
-        self._seen, self._keys_seen = seen
-        self._refused = self._unread_keys = None
+            kind = TiersAway if isinstance(error, SourceError) else ConfigError
+            if kind is ConfigError or str(error) != self._refused:  # else it is tried for ever
+                _log.error("configuration refused: %s", error)
+            self._refused = str(error)
+            self._unused_links()  # no connection was opened
+            raise kind(str(error)) from None
+        self._seen, self._keys.seen = seen, keys_seen
+        self._refused = self._keys.problem = None
+        self._accepted()
         if left is not self.sessions:
             await left.close()
         for link in self._unused_links():
@@ -221,7 +232,11 @@ class Assembly:
 
     def _feed(self, config: Config, credentials: Credentials) -> Feed:
         return feed_of(
-            config, credentials.service_key, key_prefix=self.key_prefix, wall=self._world.wall
+            config,
+            credentials.service_key,
+            key_prefix=self.key_prefix,
+            wall=self._world.wall,
+            aside=self._documents,
         )
 
     def _open_cache(self) -> DocumentCache:
@@ -250,37 +265,27 @@ class Assembly:
         used = {self._started_with.url, self._sessions_url(self.config)}
         return [self._links.pop(url) for url in self._links.keys() - used]
 
-    def _watched(self) -> set[Path]:
-        files, settings = self._key_files(), self.config.tier_config
-        if self._file is not None:
-            files.add(self._file)
-        return files | {Path(settings.file)} if settings.source == "file" else files
+    def _files(self) -> set[Path]:
+        """What to watch. Also for a configuration that was refused: a Secret may reach a pod a
+        minute after the ConfigMap that names it.
+        """
+        return self._key_files().union(self._file, tier_files(self.config, self._wanted))
 
     def _key_files(self) -> set[Path]:
-        """Also those of a configuration that was refused because one of them was not there.
-
-        A Secret may reach a pod a minute after the ConfigMap that names it.
-        """
-        providers = [*self.config.providers.values(), *self._wanted.providers.values()]
-        named = [(each.api_key_file, each.ca_file) for each in providers]
-        return {Path(name) for pair in named for name in pair if name}
+        return key_files(self.config, self._wanted)
 
     async def _reload_quietly(self) -> None:
-        with contextlib.suppress(ConfigError, SourceError):  # the log and the status have it
-            await self.reload()
+        with contextlib.suppress(SourceError):  # the log and the status have it
+            try:
+                await self.reload()
+            except ConfigError:  # likewise; a key may have been rotated all the same
+                self._keys.look(self._key_files, self._read_keys)
 
-    def _look_at_credentials(self) -> None:
-        """Take a key that was rotated, where nobody watches its file."""
-        known, self._keys_seen = self._keys_seen, signature(self._key_files())
-        if known == self._keys_seen:
-            return
-        try:
-            credentials = read_credentials(self.config, self._world.environ)
-        except ConfigError as error:
-            _log.error("a key file cannot be used, the old key stays: %s", error)
-            self._unread_keys = str(error)
-            return
-        self._unread_keys = None
+    def _read_keys(self) -> Credentials:
+        return read_credentials(self.config, self._world.environ)
+
+    def _take_keys(self, credentials: Credentials) -> None:
+        """Of files that have changed, where nobody watches them."""
         if credentials != self._credentials:
             self._credentials = credentials
             self.tools = self._tools()
@@ -288,13 +293,7 @@ class Assembly:
             _log.info("keys were read again")
 
     def _warn_of_workers(self) -> None:
-        if self._warned:
-            return
-        self._warned = True
-        workers = worker_count(self._world.environ, sys.argv)
-        if workers > 1 and self._sessions_url(self.config) == MEMORY:
-            _log.warning(
-                "%d workers keep their sessions each for itself, so that a conversation may change"
-                " its model: set sessions.url to a Redis that they share",
-                workers,
-            )
+        if not self._warned:
+            self._warned = True
+            if self._sessions_url(self.config) == MEMORY:
+                warn_of_workers(self._world.environ, sys.argv)

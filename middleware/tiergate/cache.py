@@ -105,7 +105,7 @@ class DocumentSerializer:
             return None
         try:
             return msgspec.json.decode(data, type=TierDocument)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:  # msgspec's own, and bad UTF-8
             raise _Garbage(str(error)) from None
 
 

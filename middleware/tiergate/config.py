@@ -196,6 +196,14 @@ class TierConfig(Table, frozen=True):
     timeout_seconds: PositiveSeconds = 5
     """For one answer of the source."""
 
+    def __repr__(self) -> str:
+        return f"<TierConfig {self.source}>"  # never the address
+
+
+def _place(url: str) -> str:
+    """Never the address: it may hold a password."""
+    return "in this process" if url == "memory://" else "in Redis"
+
 
 class Cache(Table, frozen=True):
     """Where a fetched tier configuration is kept: in process, or in a Redis that replicas share."""
@@ -205,6 +213,9 @@ class Cache(Table, frozen=True):
     """Before every key; one per environment, where several share a Redis."""
     timeout_seconds: PositiveSeconds = 0.25
     """For one answer of Redis, of the cache and of sessions: what its silence may cost once."""
+
+    def __repr__(self) -> str:
+        return f"<Cache {_place(self.url)}>"
 
 
 class SessionSettings(Table, frozen=True):
@@ -216,6 +227,10 @@ class SessionSettings(Table, frozen=True):
     """Sessions held in memory, about 0.5 kB each; beyond it the least recently used goes."""
     url: str = ""
     """Empty: that of the cache."""
+
+    def __repr__(self) -> str:
+        place = _place(self.url) if self.url else "where the cache is"
+        return f"<SessionSettings {self.ttl_seconds:g} s, {place}>"
 
 
 class Headers(Table, frozen=True):

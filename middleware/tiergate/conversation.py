@@ -3,6 +3,7 @@
 Bound on success only, and once. Where sessions are kept, and who may write one, is in `sessions`.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from tiergate.exchange import Caller, Decision, Exchange
@@ -23,12 +24,17 @@ class Conversation:
         self._key = key
         self._wall = wall
 
-    async def recall(self, caller: Caller, snapshot: Snapshot) -> Session | None:
+    async def recall(self, caller: Caller, snapshot: Snapshot, *, seconds: float) -> Session | None:
         """Read the session; it holds to nothing where its tier can no longer be had.
 
-        That is a tier above what the caller may have by now, or one of nobody.
+        That is a tier above what the caller may have by now, or one of nobody. Nor does one that
+        was not there in so many seconds.
         """
-        session = await self._kept().find(self._key)
+        try:
+            async with asyncio.timeout(seconds):
+                session = await self._kept().find(self._key)
+        except TimeoutError:
+            return None
         highest = caller.max_tier
         if session is None or not snapshot.pools[session.tier]:
             return None

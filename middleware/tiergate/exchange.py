@@ -65,6 +65,7 @@ class Attempt(Struct, frozen=True):
 class Exchange(Struct):
     """One request, from arrival to the last byte of its answer.
 
+    `complete` is when its body was, from which its deadline counts; like `arrived` on the clock.
     `account` counts what is held in memory for it, `body_bytes` of that the request's body.
     """
 
@@ -72,6 +73,7 @@ class Exchange(Struct):
     arrived: float
     pairs: Pairs
     account: Account
+    complete: float = 0.0
     body_bytes: int = 0
     caller: Caller = ANONYMOUS
     headers: RequestHeaders | None = None

@@ -12,6 +12,7 @@ from typing import Final
 
 from msgspec import Struct
 
+from tiergate.aside import Aside
 from tiergate.config import Config, TierConfig
 from tiergate.document import SourceError, TierDocument
 from tiergate.snapshot import Snapshot, compile_snapshot
@@ -52,13 +53,21 @@ class Feed(Struct, frozen=True):
 
 
 def feed_of(
-    config: Config, service_key: str | None, *, key_prefix: str, wall: Callable[[], float]
+    config: Config,
+    service_key: str | None,
+    *,
+    key_prefix: str,
+    wall: Callable[[], float],
+    aside: Aside | None = None,
 ) -> Feed:
-    """The feed that a configuration describes; `wall` is Unix time in seconds."""
+    """The feed that a configuration describes; `wall` is Unix time in seconds.
+
+    `aside` reads files, those of other feeds too.
+    """
     settings, inline = config.tier_config, InlineSource(config)
     source: Source = inline
     if settings.source == "file":
-        source = FileSource(settings.file, wall=wall)
+        source = FileSource(settings.file, wall=wall, aside=aside)
     elif settings.source == "http":
         source = HttpSource(settings.url, service_key, wall=wall)
     return Feed(

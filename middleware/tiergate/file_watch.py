@@ -74,15 +74,20 @@ class FileWatch:
         self._tick = tick
         self._task: asyncio.Task[None] | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it watches, in the running loop."""
+        task, loop = self._task, asyncio.get_running_loop()
+        return task is not None and not task.done() and task.get_loop() is loop
+
     def start(self, seen: Signature | None = None) -> None:
         """Watch in the running loop, with one task and one thread; a second call does nothing.
 
         `seen` is the signature from before the files were read; None takes that of now.
         """
-        loop = asyncio.get_running_loop()
-        if self._task is None or self._task.done() or self._task.get_loop() is not loop:
+        if not self.running:
             paths = tuple(self._paths())
-            self._task = loop.create_task(self._run(paths, seen or signature(paths)))
+            self._task = asyncio.create_task(self._run(paths, seen or signature(paths)))
 
     async def close(self) -> None:
         """Stop; a call of `changed` that has not ended is cancelled."""

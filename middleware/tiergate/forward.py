@@ -5,6 +5,7 @@ an answer that is ready to go out, or with the error that the client is to hear.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from functools import partial
 from typing import Final
 
@@ -29,6 +30,7 @@ _SLACK_SECONDS: Final = 0.05  # between the start of a deadline and that of the 
 class Times(Struct, frozen=True):
     """Seconds of one delivery: to the commit point, and for one attempt while others are left.
 
+    `deadline` counts from the complete request, and so from before the delivery.
     `full` is what an attempt has where the client has not shortened the deadline: only a provider
     that was silent for so long is at fault.
     """
@@ -52,7 +54,7 @@ class Delivery:
         self._allowed = 1 if self._once else 1 + tools.config.retry.fallbacks
         self._tried = 0
         self._times = _times(tools, exchange, commit)
-        self._deadline = tools.clock() + self._times.deadline
+        self._deadline = exchange.complete + self._times.deadline
         self._asker = Asker(tools, exchange, commit)
         self._failures: list[tuple[Candidate, AttemptFailed]] = []
         self._suspended: list[tuple[Permit, AttemptFailed]] = []
@@ -220,6 +222,30 @@ class Delivery:
                 self._exchange.attempts = (*self._exchange.attempts, attempt)
 
 
+def seconds_left(tools: Tools, exchange: Exchange) -> float:
+    """What a request may still wait before anybody is asked; below 0 when it is too late.
+
+    Until its tier is decided it has the time of the tier that it names, else that of all.
+    """
+    assert exchange.request is not None
+    assert exchange.headers is not None
+    retry, headers = tools.config.retry, exchange.headers
+    named = exchange.request.tier or headers.tier
+    tier = exchange.decision.tier if exchange.decision is not None else named
+    allowed = retry.deadline(tier) if tier is not None else retry.deadline_seconds
+    until = exchange.complete + min(allowed, headers.deadline_seconds or allowed)
+    return until - tools.clock()
+
+
+async def in_time(work: Awaitable[object], tools: Tools, exchange: Exchange) -> None:
+    """Wait for what must be there before anybody is asked; raises `DeadlineExceeded`."""
+    try:
+        async with asyncio.timeout(seconds_left(tools, exchange)):
+            await work
+    except TimeoutError:
+        raise DeadlineExceeded("The deadline passed before the tiers were loaded.") from None
+
+
 def _times(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
     assert exchange.request is not None
     assert exchange.headers is not None
@@ -231,8 +257,8 @@ def _times(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
         attempt = retry.attempt_timeout(tier, deadline)
         return Times(deadline, attempt, full=retry.attempt_timeout(tier, allowed))
     first_token = streaming.first_token_timeout(tier)
-    if commit is Commit.FIRST_BYTE:
-        allowed = first_token
+    if commit is Commit.FIRST_BYTE:  # from the attempt's start, whatever came before it
+        allowed = tools.clock() - exchange.complete + first_token
     elif commit is Commit.COMPLETE:
         allowed = streaming.buffered_deadline_seconds
     return Times(min(allowed, asked or allowed), first_token, full=first_token)

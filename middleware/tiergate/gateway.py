@@ -22,7 +22,7 @@ from tiergate.config import Config
 from tiergate.conversation import Conversation, conversation_of, raised
 from tiergate.errors import Answerable, InternalError, Unavailable
 from tiergate.exchange import ANONYMOUS, Caller, Exchange, Explanation
-from tiergate.forward import Delivery
+from tiergate.forward import Delivery, in_time, seconds_left
 from tiergate.health import CandidateHealth
 from tiergate.opening import Commit, commit_of
 from tiergate.present import begun, presented, refusal
@@ -61,10 +61,11 @@ class Gateway:
 
     An asynchronous context manager: entering loads the tiers and keeps them fresh, leaving closes
     the connections of the running event loop. Neither is required: it opens what it needs when it
-    needs it, per loop, and starts no thread. Safe to make before a fork.
+    needs it, per loop, and starts no thread before. Safe to make before a fork.
 
     `watch=True` reloads when a file of the configuration changes, from `open` to `close`; `read`
-    gives the configuration in place of reading `config` itself, of which only the path is used.
+    gives the configuration in place of reading `config` itself, of which only the path is used;
+    `accepted` is called each time that what it gave last has become live.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Gateway:
         *,
         watch: bool = False,
         read: Callable[[], Config] | None = None,
+        accepted: Callable[[], None] | None = None,
         transport: Transport | None = None,
         clock: Callable[[], float] = time.monotonic,  # noqa: TID251  # the composition root
         wall: Callable[[], float] = time.time,  # noqa: TID251  # likewise
@@ -83,10 +85,10 @@ class Gateway:
             transport=transport or AiohttpTransport(),
             clock=clock,
             wall=wall,
-            chance=chance or random.Random(),
+            chance=chance or random.SystemRandom(),  # a fork cannot share its state
             environ=environ,
         )
-        self._parts = Assembly(config, self._world, read=read, watch=watch)
+        self._parts = Assembly(config, self._world, read=read, accepted=accepted, watch=watch)
         self.capacity = self._parts.capacity
         self.health = self._parts.health
 
@@ -143,6 +145,7 @@ class Gateway:
 
         Raises `NotOurs` for a request that the configuration passes on to the host.
         """
+        exchange.complete = self._world.clock()
         reply = await self._reply(exchange, body)
         del body  # a stream may be long; whoever needs the request's bytes has them
         try:
@@ -220,13 +223,13 @@ class Gateway:
         """Decide. What is live at this moment serves the request to its end."""
         parts = self._parts
         parts.tend()
+        exchange.headers = read_headers(exchange.pairs)
+        exchange.request = parse_request(body)
         if parts.store.snapshot is None:
-            await parts.store.load()
+            await in_time(parts.store.load(), parts.tools, exchange)
         # Read together, with no await between them: a reload swaps them together.
         snapshot, tools = parts.store.snapshot, parts.tools
         assert snapshot is not None
-        exchange.headers = read_headers(exchange.pairs)
-        exchange.request = parse_request(body)
         exchange.decision = resolve(
             exchange.request, exchange.headers, exchange.caller, snapshot, tools.config.routing
         )
@@ -235,7 +238,9 @@ class Gateway:
         )
         session = None
         if conversation is not None:
-            session = await conversation.recall(exchange.caller, snapshot)
+            # Half of what is left, so that a silent store leaves the request its turn.
+            seconds = seconds_left(tools, exchange) / 2
+            session = await conversation.recall(exchange.caller, snapshot, seconds=seconds)
             exchange.decision = raised(exchange.decision, session)
         plan = make_plan(
             exchange.decision,

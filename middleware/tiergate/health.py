@@ -77,6 +77,12 @@ class _Record:
     def recover(self) -> None:
         self.state = State.AVAILABLE
 
+    def forget(self) -> None:
+        """As if nothing had been heard of it; verdicts on what was asked before are old news."""
+        self.state = State.AVAILABLE
+        self.failures = 0
+        self.epoch += 1
+
     def await_probe(self, since: float) -> None:
         """In back-off with its time passed: the next request is the probe."""
         self.state = State.BACKING_OFF
@@ -207,8 +213,17 @@ class Health:
                 record.await_probe(min(record.until, self._clock()))
 
     def reconfigure(self, settings: HealthSettings) -> None:
-        """Judge by other settings from now on; what is in back-off stays there."""
+        """Judge by other settings from now on.
+
+        What is in back-off stays there, no longer than the new cap; turned off, health forgets.
+        """
         self._settings = settings
+        cap = self._clock() + settings.max_backoff_seconds
+        for record in self._records.values():
+            if settings.initial_backoff_seconds == 0:
+                record.forget()
+            elif record.state is State.BACKING_OFF:
+                record.until = min(record.until, cap)
 
     def retain(self, candidates: Iterable[Candidate]) -> None:
         """Forget everybody else: who is no longer configured has no health."""

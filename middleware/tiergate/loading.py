@@ -9,7 +9,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,20 +91,6 @@ def read_document(
 def environment(given: Mapping[str, str] | None) -> Mapping[str, str]:
     """The environment that was given, else the process's."""
     return os.environ if given is None else given
-
-
-def worker_count(environ: Mapping[str, str] | None, arguments: Sequence[str]) -> int:
-    """How many processes the server of a host app was told to run, as far as that can be seen.
-
-    `WEB_CONCURRENCY` is read by gunicorn and uvicorn, `--workers N` and `-w N` are how they,
-    hypercorn and granian are told.
-    """
-    texts = [environment(environ).get("WEB_CONCURRENCY", "")]
-    for position, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name in ("--workers", "-w"):
-            texts.append(value if equals else "".join(arguments[position + 1 : position + 2]))
-    return max((int(text) for text in texts if text.isascii() and text.isdigit()), default=1)
 
 
 def read_tables(path: Path, what: str = "configuration") -> dict[str, Any]:

@@ -11,13 +11,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from socket import getaddrinfo
+from typing import TYPE_CHECKING, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from msgspec import Struct
 
 from tiergate.errors import ConfigError, TiergateError
-from tiergate.redis_url import RedisUrl, read_redis_url
+from tiergate.names import LookUp, Resolver
+from tiergate.redis_client import CONNECTIONS, is_of_one_command, make_client
+from tiergate.redis_url import read_redis_url
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -27,12 +30,10 @@ Operation = Callable[["Redis"], Awaitable[T]]
 
 _log = logging.getLogger("tiergate")
 
-# More would only queue in Redis, which does one command at a time: 200 operations at once took as
-# long over 8 connections as over 64. To open 64 of them with TLS took half of the time limit.
-_CONNECTIONS: Final = 16
 _SHARE: Final = 0.9  # of the time limit; the rest is for letting go, so that all of it is kept
 _TRY_SECONDS: Final = 1.0  # between two tries; with a try and the hooks, back within 5 s
 _HOOKS_SECONDS: Final = 2.0
+_MOST_TOLD: Final = 16  # kinds of refusals in the log
 # Deleting what is not there is a write that changes nothing: only it tells a read-only replica.
 _NO_KEY: Final = "tiergate:no-such-key"
 
@@ -77,6 +78,7 @@ class RedisLink:
         timeout: float,
         clock: Callable[[], float],
         try_seconds: float = _TRY_SECONDS,
+        look_up: LookUp = getaddrinfo,
     ) -> None:
         self.on_return: list[Operation[None]] = []
         self._url = read_redis_url(url)
@@ -85,10 +87,12 @@ class RedisLink:
         self._timeout = timeout * _SHARE
         self._try_seconds = try_seconds
         self._clock = clock
+        self._resolver = Resolver(self._url.host, clock=clock, look_up=look_up)
         self._lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
         self._down_since: float | None = None
         self._errors = 0
         self._last_error: str | None = None
+        self._told: set[str] = set()
 
     def __repr__(self) -> str:
         return f"<RedisLink {self.name}>"
@@ -125,8 +129,9 @@ class RedisLink:
         except line.failures as error:
             self._errors += 1
             said = self._said(error)
-            if _is_of_one_command(error):
+            if is_of_one_command(error):
                 self._last_error = said
+                self._tell_once(said)
                 raise RedisRefused(said) from error
             self._open_breaker(line, said)
             raise RedisDown(f"{self.name}: {said}") from error
@@ -139,7 +144,8 @@ class RedisLink:
 
     async def _open(self) -> "_Line":
         loop = asyncio.get_running_loop()
-        line = self._lines[loop] = _Line(self._url, self._timeout, self._lines, self._come_back)
+        client = make_client(self._url, self._timeout, self._resolver)
+        line = self._lines[loop] = _Line(client, self._lines, self._come_back)
         await anext(line.keeper)
         return line
 
@@ -151,6 +157,13 @@ class RedisLink:
         _log.warning("%s is unavailable, requests go on without it: %s", self.name, said)
         line.cut()
         line.watch()
+
+    def _tell_once(self, said: str) -> None:
+        """One line for each word that Redis refuses with, WRONGTYPE or OOM, and few words."""
+        word = said.partition(" ")[0]
+        if word not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add(word)
+            _log.warning("%s refuses a command, said once of %s: %s", self.name, word, said)
 
     async def _come_back(self, line: "_Line") -> None:
         """The watch of one loop: returns when the breaker is closed."""
@@ -186,8 +199,7 @@ class _Line:
 
     def __init__(
         self,
-        url: RedisUrl,
-        timeout: float,
+        client: "Redis",
         among: WeakKeyDictionary[asyncio.AbstractEventLoop, "_Line"],
         watching: Callable[["_Line"], Coroutine[None, None, None]],
     ) -> None:
@@ -196,8 +208,8 @@ class _Line:
         # EOFError and ValueError: what redis-py's parser lets through of an answer that is none.
         self.failures = (RedisError, OSError, EOFError, ValueError)
         self.closed = False
-        self.client = _client(url, timeout)
-        self._places = asyncio.Semaphore(_CONNECTIONS)
+        self.client = client
+        self._places = asyncio.Semaphore(CONNECTIONS)
         self._scopes: set[asyncio.Timeout] = set()
         self._among = among
         self._watching = watching
@@ -233,7 +245,7 @@ class _Line:
             await self.client.ping()
             await self.client.delete(_NO_KEY)
         except self.failures as error:
-            if not _is_of_one_command(error):  # that we may not do this one says nothing of others
+            if not is_of_one_command(error):  # that we may not do this one says nothing of others
                 raise
 
     async def _keep(self) -> AsyncGenerator[None, None]:
@@ -249,50 +261,3 @@ class _Line:
                 await asyncio.wait({self._task})
             with suppress(*self.failures):
                 await self.client.aclose(close_connection_pool=True)
-
-
-def _client(url: RedisUrl, timeout: float) -> "Redis":
-    # A costly driver, and one that a library without Redis need not have.
-    from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection
-    from redis.asyncio.retry import Retry
-    from redis.backoff import NoBackoff
-    from redis.exceptions import ConnectionError as Disconnected
-
-    class Tls(SSLConnection):
-        """With one context for all: redis-py reads the system's certificates for each, 20 ms."""
-
-        shared: Any = None
-
-        def __init__(self, **settings: Any) -> None:
-            super().__init__(**settings)
-            Tls.shared = self.ssl_context = Tls.shared or self.ssl_context
-
-    pool = ConnectionPool(
-        connection_class=Tls if url.tls else Connection,
-        # The places of a line bound it: redis-py's own waiting can lose a connection when it is
-        # cancelled, and every time limit is a cancellation.
-        max_connections=_CONNECTIONS,
-        host=url.host,
-        port=url.port,
-        db=url.db,
-        username=url.username,
-        password=url.password,
-        protocol=2,  # 3 brings messages that nobody asked for, and nothing that we need
-        socket_timeout=None,  # one timer an operation is enough, and it is ours
-        socket_connect_timeout=timeout,
-        # Once, at once: a connection that Redis closed while it was idle says so when it is used.
-        retry=Retry(NoBackoff(), 1),
-        retry_on_error=[Disconnected],
-        **url.options,
-    )
-    return Redis(connection_pool=pool)
-
-
-def _is_of_one_command(error: BaseException) -> bool:
-    """Whether Redis refused a command or a key, and not to work."""
-    from redis.exceptions import ClusterDownError, DataError, ReadOnlyError, ResponseError
-
-    if isinstance(error, ReadOnlyError | ClusterDownError):  # MASTERDOWN is one of the latter
-        return False
-    busy = str(error).startswith("BUSY ")  # with a script that does not end
-    return isinstance(error, ResponseError | DataError) and not busy

@@ -9,9 +9,10 @@ When Redis counts as away, and how it comes back, is `redis_link`'s.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha1
 from itertools import islice
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
@@ -52,10 +53,10 @@ end
 
 local held_instead = {}
 for i, key in ipairs(KEYS) do
-  local text, read = ARGV[2 * i], ARGV[2 * i + 1]
+  local text, read, garbage = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
   local found = redis.pcall('GET', key)
   local held = type(found) == 'string' and session(found)
-  if may_write(held, session(text), session(read)) then
+  if found == garbage or may_write(held, session(text), session(read)) then
     redis.call('SET', key, text, 'PX', ARGV[1])
     held_instead[i] = ''
   else
@@ -65,13 +66,14 @@ end
 return held_instead
 """
 )
-"""For each key: nothing if it was written, else what is held. Not a session counts as none."""
+"""For each key: nothing if it was written, else what is held. Not a session counts as none, and
+`garbage` is what only Lua takes for one, as with bad UTF-8 in a name."""
 
 _DIGEST: Final = sha1(_COMPARE_AND_RAISE.encode(), usedforsecurity=False).hexdigest()
 
 
 class RedisSessions:
-    """Sessions in the Redis of `link`, version 6.2 or later (GETEX).
+    """Sessions in the Redis of `link`; before version 6.2 (GETEX) reading takes two commands.
 
     A value is a `Session` in JSON. `clock`, in monotonic seconds, is the shadow's. The link belongs
     to whoever made it.
@@ -87,6 +89,7 @@ class RedisSessions:
         self._dropped = 0
         self._served_without = 0
         self._errors = 0
+        self._has_getex = True
 
     async def find(self, key: str) -> Session | None:
         """One round trip, which reads and lets it live on."""
@@ -94,8 +97,7 @@ class RedisSessions:
         async def read(client: "Redis") -> bytes | None:
             if key in self._owed:
                 await self._save(client, [key])
-            # redis-py may decode, the link does not let it
-            return cast("bytes | None", await client.getex(key, px=self._lifetime))
+            return await self._use(client, key)
 
         try:
             found = await self._link.run(read)
@@ -105,9 +107,9 @@ class RedisSessions:
             if session is not None:
                 self._owe(key)  # should Redis come back empty, it learns this one again
             return session
-        except RedisRefused:  # full, or what lies there is not a string
+        except RedisRefused as refused:  # full, or not permitted; but no text is garbage
             self._errors += 1
-            return self._shadow.look(key) if key in self._owed else None
+            return None if str(refused).startswith("WRONGTYPE") else self._shadow.look(key)
         return None if found is None else self._heard(key, found)
 
     async def bind(self, key: str, session: Session, read: Session | None) -> bool:
@@ -152,6 +154,25 @@ class RedisSessions:
         if self._pay in self._link.on_return:
             self._link.on_return.remove(self._pay)
 
+    async def _use(self, client: "Redis", key: str) -> bytes | None:
+        """What is there, which lives on; in two commands where Redis has or permits no GETEX."""
+        # A costly driver, and optional; where there is a link it is installed.
+        from redis.exceptions import ResponseError
+
+        if self._has_getex:
+            # redis-py may decode, the link does not let it
+            with suppress(ResponseError):  # what is not about GETEX is said again below
+                return cast("bytes | None", await client.getex(key, px=self._lifetime))
+        both = client.pipeline(transaction=False)
+        both.get(key)
+        both.pexpire(key, self._lifetime)
+        said: list[Any] = await both.execute(raise_on_error=False)  # which rewords, with the key
+        for each in said:
+            if isinstance(each, ResponseError):
+                raise each
+        self._has_getex = False
+        return cast("bytes | None", said[0])
+
     @property
     def _lifetime(self) -> int:
         """In milliseconds, for the settings allow fractions of a second."""
@@ -159,12 +180,11 @@ class RedisSessions:
 
     def _heard(self, key: str, found: bytes) -> Session | None:
         """What Redis holds, noted in the shadow; garbage is no session."""
-        try:
-            session = msgspec.json.decode(found, type=Session)
-        except (ValueError, RecursionError):
+        session = _session(found)
+        if session is None:
             self._errors += 1
-            return None
-        self._note(key, session)
+        else:
+            self._note(key, session)
         return session
 
     def _note(self, key: str, session: Session) -> None:
@@ -207,18 +227,39 @@ class RedisSessions:
                 self._heard(key, held)
 
 
+def _session(text: bytes) -> Session | None:
+    try:
+        return msgspec.json.decode(text, type=Session)
+    except (ValueError, RecursionError):
+        return None
+
+
 async def _compare_and_raise(
     client: "Redis", lifetime: int, writes: Sequence[Write]
+) -> list[bytes]:
+    """One round trip, but for what only Lua took for a session: that is replaced by a second."""
+    outcome = await _run_script(client, lifetime, [(*write, b"") for write in writes])
+    wrong = [i for i, held in enumerate(outcome) if held and _session(held) is None]
+    if wrong:
+        again = [(*writes[i], outcome[i]) for i in wrong]
+        for i, held in zip(wrong, await _run_script(client, lifetime, again), strict=True):
+            outcome[i] = held
+    return outcome
+
+
+async def _run_script(
+    client: "Redis", lifetime: int, writes: Sequence[tuple[str, Session, Session | None, bytes]]
 ) -> list[bytes]:
     """One round trip, but for a Redis that has not seen the script since it started."""
     # A costly driver, and optional; where there is a link it is installed.
     from redis.exceptions import NoScriptError
 
-    keys = [key for key, _, _ in writes]
+    keys = [key for key, *_ in writes]
     values: list[bytes | int] = [lifetime]
-    for _, session, read in writes:
+    for _, session, read, garbage in writes:
         values.append(msgspec.json.encode(session))
         values.append(b"" if read is None else msgspec.json.encode(read))
+        values.append(garbage)
     outcome: list[bytes]
     try:
         outcome = await client.evalsha(_DIGEST, len(keys), *keys, *values)

@@ -4,6 +4,8 @@ All of them give Sentinel's document (CONTRACT section 11), which `document` rea
 asked, and what becomes of its failures, is `store`'s.
 """
 
+import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +14,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
 import msgspec
+from aiohttp.abc import AbstractResolver, ResolveResult
 from msgspec.structs import replace
 
+from tiergate.aside import Aside, Busy
 from tiergate.config import Config
 from tiergate.document import DocumentEntry, SourceError, TierDocument, parse_document
 from tiergate.errors import ConfigError
 from tiergate.loading import read_tables
+from tiergate.names import LookUp, Resolver
 
 DEFAULT_PATH: Final = "/api/v1/tiers/config"
 """The seeds'."""
@@ -56,13 +61,21 @@ class FileSource:
 
     shared = False
 
-    def __init__(self, path: str, *, wall: Callable[[], float]) -> None:
+    def __init__(self, path: str, *, wall: Callable[[], float], aside: Aside | None = None) -> None:
+        """`aside` is where it is read: its limit holds for all who share it."""
         self.name = f"file {path}"
         self._path = Path(path)
         self._wall = wall
+        self._aside = aside or Aside("tiergate-tiers")
 
     async def fetch(self, held: TierDocument | None) -> TierDocument:
         del held
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._aside, self._read)
+        except Busy as error:
+            raise SourceError(f"{self.name}: {error}") from None
+
+    def _read(self) -> TierDocument:
         with suppress(OSError):  # what is not there is told below
             if self._path.stat().st_size > MAX_DOCUMENT_BYTES:
                 raise SourceError(f"{self.name}: over {MAX_DOCUMENT_BYTES} bytes")
@@ -82,13 +95,21 @@ class HttpSource:
 
     shared = True
 
-    def __init__(self, url: str, key: str | None, *, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        key: str | None,
+        *,
+        wall: Callable[[], float],
+        look_up: LookUp = socket.getaddrinfo,
+    ) -> None:
         scheme, host, path, query, _ = urlsplit(url)
         path = path if path.strip("/") else DEFAULT_PATH
         self.name = f"{scheme}://{host}{path}"
         self.url = urlunsplit((scheme, host, path, query, ""))
         self._headers = {"accept": "application/json"} | ({"x-api-key": key} if key else {})
         self._wall = wall
+        self._names = _Names(wall, look_up)
 
     def __repr__(self) -> str:
         return f"<HttpSource {self.name}>"  # never the key
@@ -97,8 +118,11 @@ class HttpSource:
         etag = _sound(held.etag) if held is not None else None
         headers = self._headers | ({"if-none-match": etag} if etag else {})
         try:
+            connector = aiohttp.TCPConnector(resolver=self._names)
             async with (
-                aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session,
+                aiohttp.ClientSession(
+                    connector=connector, cookie_jar=aiohttp.DummyCookieJar()
+                ) as session,
                 session.get(self.url, headers=headers, allow_redirects=False) as response,
             ):
                 if response.status == 304 and held is not None and etag is not None:
@@ -123,6 +147,36 @@ class HttpSource:
             if len(body) > MAX_DOCUMENT_BYTES:
                 raise SourceError(f"{self.name}: the answer is over {MAX_DOCUMENT_BYTES} bytes")
         return bytes(body)
+
+
+class _Names(AbstractResolver):
+    """A `Resolver` in aiohttp's words, which asks one source for one host."""
+
+    def __init__(self, wall: Callable[[], float], look_up: LookUp) -> None:
+        self._wall = wall
+        self._look_up = look_up
+        self._resolver: Resolver | None = None
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        del family  # any
+        if self._resolver is None:
+            self._resolver = Resolver(host, clock=self._wall, look_up=self._look_up)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=address,
+                port=port,
+                family=socket.AF_INET6 if ":" in address else socket.AF_INET,
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in await self._resolver.addresses()
+        ]
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 def _sound(etag: str | None) -> str | None:

@@ -8,7 +8,8 @@ import asyncio
 import logging
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from msgspec import Struct
@@ -34,6 +35,12 @@ LONGEST_PAUSE: Final = 60.0
 """Seconds between two tries while an old document serves."""
 
 _log = logging.getLogger("tiergate")
+
+
+def pause(failures: int, chance: random.Random) -> float:
+    """Seconds until the next try after so many in a row that failed, while the old tiers serve."""
+    return min(LONGEST_PAUSE, chance.uniform(*FIRST_PAUSES) * 2.0 ** min(failures, 10))
+
 
 Ready = tuple[TierDocument, Snapshot]
 
@@ -78,6 +85,7 @@ class Store:
         self._due = self._begun = clock()
         self._error: str | None = None
         self._failures = 0
+        self._cache_failed = False
         self._flight: asyncio.Task[None] | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._serve_standby()
@@ -236,17 +244,26 @@ class Store:
             self._due -= max(0.0, self._wall() - document.fetched_at)
         self._publish(document, snapshot)
         if found is None and feed.source.shared:
-            await self._cache.set(feed.key, document, feed.ttl)
+            with self._whatever_the_cache_does():
+                await self._cache.set(feed.key, document, feed.ttl)
 
     async def _cached(self, feed: Feed) -> Ready | None:
         """What another replica, or this one before, has put into the cache, if that is news."""
-        document = await self._cache.get(feed.key) if feed.source.shared else None
-        if document is None or document.fetched_at <= self._fetched_at():
-            return None
+        with self._whatever_the_cache_does(), suppress(SourceError):
+            document = await self._cache.get(feed.key) if feed.source.shared else None
+            if document is not None and document.fetched_at > self._fetched_at():
+                return document, feed.compile(document)
+        return None
+
+    @contextmanager
+    def _whatever_the_cache_does(self) -> Iterator[None]:
+        """The source is there to be asked: a bug, or what others have written, must not stop it."""
         try:
-            return document, feed.compile(document)
-        except SourceError:
-            return None
+            yield
+        except Exception:  # noqa: BLE001  # see above
+            if not self._cache_failed:
+                _log.exception("tier configuration: the cache cannot be used")
+            self._cache_failed = True
 
     def _fetched_at(self) -> float:
         return self._document.fetched_at if self._answered and self._document is not None else 0.0
@@ -258,11 +275,12 @@ class Store:
             _log.warning("tier configuration: %s", error)
         self._error = error
         self._failures += 1
-        now, pause = self._clock(), self._chance.uniform(*FIRST_PAUSES)
+        now = self._clock()
         if self.snapshot is None:  # from try to try: one that hung has had its pause
-            self._due = max(now + SHORTEST_PAUSE, self._begun + pause)
+            due = self._begun + self._chance.uniform(*FIRST_PAUSES)
+            self._due = max(now + SHORTEST_PAUSE, due)
         else:
-            self._due = now + min(LONGEST_PAUSE, pause * 2.0 ** min(self._failures, 10))
+            self._due = now + pause(self._failures, self._chance)
 
     def _publish(self, document: TierDocument, snapshot: Snapshot) -> None:
         known, self.snapshot, self._document = self.snapshot, snapshot, document

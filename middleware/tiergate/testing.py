@@ -9,8 +9,9 @@ do: a minute of back-off passes at once, and in the right order.
 
 import asyncio
 import selectors
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple
 
 import msgspec
 from msgspec import Struct
@@ -19,6 +20,9 @@ from tiergate.document import TierDocument
 from tiergate.endpoint import Endpoint
 from tiergate.faults import GARBLED, AttemptFailed, Fault
 from tiergate.transport import Answer, RawHeaders
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Say(Struct, frozen=True):
@@ -200,12 +204,13 @@ class _JumpingSelector(selectors.DefaultSelector):
     def __init__(self) -> None:
         super().__init__()
         self.now = 0.0
+        self.threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:  # only another thread can have something to say
+        if timeout is None or self.threads:  # only another thread can have something to say
             return super().select(None)
         self.now += timeout
         return []
@@ -220,6 +225,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._jumping.now
+
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[*Ts], T], *args: *Ts
+    ) -> asyncio.Future[T]:
+        """Time stands still while a thread works for somebody who waits for it."""
+        future = super().run_in_executor(executor, func, *args)
+        self._jumping.threads += 1
+        future.add_done_callback(self._landed)
+        return future
+
+    def _landed(self, _: Any) -> None:
+        self._jumping.threads -= 1
 
     async def shutdown_default_executor(self, timeout: float | None = None) -> None:
         """Wait for threads without a limit: virtual time would jump to it at once."""

@@ -122,7 +122,8 @@ async def _serve_file(file: Path | None, flags: Mapping[str, Any]) -> None:
     hold_logs()
     file = file or _default_file()
     reading = Reading(partial(_read, file, flags), configure_logging)
-    gateway = Gateway(file or {}, read=reading, watch=True)  # keys and tiers may be files too
+    # Also without a file: keys and tiers may be files too.
+    gateway = Gateway(file or {}, read=reading, accepted=reading.accepted, watch=True)
     await _serve(reading, gateway, _say_started)
 
 
@@ -130,7 +131,8 @@ async def _serve_mock(flags: Mapping[str, Any]) -> None:
     async with MockProviders(now=time.time) as providers:  # noqa: TID251  # the composition root
         tables = mock_config(providers.base_url)
         reading = Reading(partial(read_document, tables, flags=flags), configure_logging)
-        await _serve(reading, Gateway({}, read=reading), _say_mock_started)
+        gateway = Gateway({}, read=reading, accepted=reading.accepted)
+        await _serve(reading, gateway, _say_mock_started)
 
 
 async def _serve(

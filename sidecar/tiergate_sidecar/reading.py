@@ -15,8 +15,8 @@ from tiergate_sidecar.settings import Logging, Settings, settings_of
 class Reading:
     """Calling it reads `document` and gives the library's part; raises `ConfigError`.
 
-    `settings` are those of the last reading that was sound. `configure` is called with the logging
-    of each sound reading that changes it.
+    `settings` are those of the last reading that the gateway has `accepted`; `configure` is called
+    with their logging whenever it has changed.
     """
 
     def __init__(
@@ -25,15 +25,18 @@ class Reading:
         self._document = document
         self._configure = configure
         self.settings, _ = settings_of(document())
-        self._started_with = self.settings
+        self._started_with = self._read = self.settings
         configure(self.settings.logging)
 
     def __call__(self) -> Config:
-        settings, config = settings_of(self._document())
-        if settings.logging != self.settings.logging:
-            self._configure(settings.logging)
-        self.settings = settings
+        self._read, config = settings_of(self._document())
         return config
+
+    def accepted(self) -> None:
+        """What was read last is live: for the gateway to call."""
+        known, self.settings = self.settings, self._read
+        if self.settings.logging != known.logging:
+            self._configure(self.settings.logging)
 
     @property
     def started_with(self) -> Settings:
