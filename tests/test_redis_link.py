@@ -192,6 +192,27 @@ async def test_connections_are_bounded_and_the_rest_wait_for_one(tmp_path):
         assert len(clients) <= 16
 
 
+async def test_a_loop_that_stood_still_is_not_held_against_redis(tmp_path):
+    async with RedisServer(tmp_path) as server, Link(server.url, timeout=0.2) as link:
+        await link.run(lambda client: client.ping())
+        asked = [asyncio.create_task(link.run(lambda client: client.ping())) for _ in range(16)]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.3)  # noqa: ASYNC251  # what a burst of our own does to a loop
+        assert await asyncio.gather(*asked) == [True] * 16
+        assert (link.available, link.state.errors) == (True, 0)
+
+
+async def test_a_burst_waits_for_a_connection_longer_than_redis_may_take(tmp_path):
+    nap = "local t = redis.call('TIME') local e = t[1] * 1000 + t[2] / 1000 + 20 repeat t ="
+    nap += " redis.call('TIME') until t[1] * 1000 + t[2] / 1000 > e return 1"
+    async with RedisServer(tmp_path) as server, Link(server.url, timeout=0.5) as link:
+        # One after the other in Redis: 40 take 0.8 s, 16 of them at once under the limit.
+        asked = [link.run(lambda client: client.eval(nap, 0)) for _ in range(40)]
+        assert await asyncio.gather(*asked) == [1] * 40
+        assert link.available
+
+
 async def test_a_redis_that_dies_is_back_when_it_is_started_again(tmp_path):
     async with RedisServer(tmp_path) as server, Link(server.url) as link:
         await link.run(put("a", 1))

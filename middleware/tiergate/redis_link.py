@@ -31,6 +31,7 @@ Operation = Callable[["Redis"], Awaitable[T]]
 _log = logging.getLogger("tiergate")
 
 _SHARE: Final = 0.9  # of the time limit; the rest is for letting go, so that all of it is kept
+_QUEUE: Final = 4  # time limits to wait for a connection and be served, in a burst of our own
 _TRY_SECONDS: Final = 1.0  # between two tries; with a try and the hooks, back within 5 s
 _HOOKS_SECONDS: Final = 2.0
 _MOST_TOLD: Final = 16  # kinds of refusals in the log
@@ -217,20 +218,35 @@ class _Line:
         self.keeper = self._keep()
 
     async def run(self, operation: Operation[T], timeout: float) -> T:
-        async with asyncio.timeout(timeout) as scope:
+        """The time is that of Redis: neither of our queue for a connection, which has a limit of
+        its own, nor of a loop that is late to see what has come.
+        """
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(timeout * _QUEUE) as scope:
             self._scopes.add(scope)
+            timer: asyncio.TimerHandle | None = None
             try:
                 async with self._places:
+                    timer = loop.call_later(timeout, self._due, scope, loop.time() + timeout)
                     return await operation(self.client)
             finally:
                 self._scopes.discard(scope)
+                if timer is not None:
+                    timer.cancel()
+
+    def _due(self, scope: asyncio.Timeout, due: float) -> None:
+        """The time is up; but what a loop that stood still has lost of it, it gets back."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(loop.time() - due, self._end, scope)
+
+    def _end(self, scope: asyncio.Timeout) -> None:
+        if scope in self._scopes and not scope.expired():
+            scope.reschedule(asyncio.get_running_loop().time())
 
     def cut(self) -> None:
         """End what is in flight, at once: together it may cost a request one time limit."""
-        now = asyncio.get_running_loop().time()
         for scope in self._scopes:
-            if not scope.expired():
-                scope.reschedule(now)
+            self._end(scope)
 
     def watch(self) -> None:
         if not self.closed and (self._task is None or self._task.done()):

@@ -9,6 +9,7 @@ import json
 import random
 import signal
 from contextlib import asynccontextmanager
+from statistics import median
 from time import monotonic
 
 import pytest
@@ -97,7 +98,6 @@ async def test_a_paused_redis_costs_one_timeout_and_then_nothing(tmp_path):
             await a.ask("raised", "moderate")
             dark = [await a.ask("raised", "complex"), await a.ask("begun", "complex")]
             await asyncio.sleep(paused + 4 - monotonic())
-            resumed = monotonic()
             redis.resume()
             back = await eventually(fresh(a, b), within=BACK_WITHIN, every=0.1)
         followed = [await b.ask(each.conversation, "simple") for each in dark]
@@ -111,7 +111,9 @@ async def test_a_paused_redis_costs_one_timeout_and_then_nothing(tmp_path):
         return percentile(ours, 0.99) - percentile(theirs, 0.99)
 
     added("before", paused - 2, paused)
-    first, later = added("first second", paused, paused + 1), added("after it", paused + 1, resumed)
+    first = added("first second", paused, paused + 1)
+    # The median of three seconds: a stall of the machine falls into one of them.
+    later = median(added("after it", paused + n, paused + n + 1) for n in (1, 2, 3))
     print(f"added {1000 * first:.1f}, then {1000 * later:.1f} ms; shared after {back:.2f} s")  # noqa: T201
     assert {each.status for each in got} == {200}
     assert 0 < first < TIMEOUT
