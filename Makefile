@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: all install run test check format test-lowest soak system clean
+.PHONY: all install run test check format test-lowest soak bench-observe screenshot system clean
 all: check test
 
 install: $(READY)
@@ -36,11 +36,21 @@ test: install system
 soak: install
 	$(BIN)/python bench/soak.py
 
-# What the tests call and Debian ships: openssl makes their certificates, redis-server is the real one.
+# CPU per request of log and traces, each against the same sidecar without; about 3 minutes.
+bench-observe: install
+	$(BIN)/python bench/observe.py
+
+# docs/inspector.png, of a real sidecar in a real browser.
+screenshot: install
+	$(BIN)/python bench/screenshot.py
+
+# What the tests call and Debian ships: certificates, a real Redis, PostgreSQL and browser.
 system:
-	@for tool in openssl redis-server; do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	  test -z "$$missing" \
-	  || { apt-get -qq update && apt-get -qq install -y --no-install-recommends $$missing; } \
+	@for tool in openssl redis-server chromium; do \
+	  command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
+	  ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	  test -z "$$missing" || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install -y --no-install-recommends $$missing >/dev/null; } \
 	  || { echo "the tests need$$missing" >&2; exit 1; }
 
 # The lower bounds of pyproject.toml, each as the version that is installed.

@@ -26,6 +26,12 @@ REAL_SOCKETS = {
     "test_shared_sessions.py",
     "test_file_watch.py",
     "test_http_source.py",
+    "test_log_schema.py",
+    "test_log_sql.py",
+    "test_requestlog.py",
+    "test_sql_history.py",
+    "test_log_queries.py",
+    "test_otel.py",
 }
 
 

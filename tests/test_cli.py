@@ -196,6 +196,43 @@ def test_the_seeds_variable_is_told_as_the_origin_of_the_ttl():
     assert line in result.stdout.splitlines()
 
 
+def test_check_says_when_the_operators_token_is_missing_and_masks_it():
+    alone = said("check", "-c", "good.toml", TIERGATE_ADMIN__TOKEN_ENV="OPS_TOKEN")
+    assert alone.exit_code == 1
+    assert alone.stderr == (
+        "Error: admin.token_env: no usable value in the environment variable OPS_TOKEN\n"
+    )
+    named = {"TIERGATE_ADMIN__TOKEN_ENV": "OPS_TOKEN", "OPS_TOKEN": "swordfish"}
+    result = said("check", "-c", "good.toml", **named)
+    assert result.exit_code == 0
+    assert 'admin.token_env = "OPS_TOKEN"' in result.stdout
+    assert "swordfish" not in result.output
+
+
+def test_explain_tells_what_would_become_of_a_request():
+    result = said("explain", "-c", "good.toml", "--tier", "simple", "Hello")
+    assert result.exit_code == 0
+    assert result.stdout.startswith("tier      simple\nreason    explicit\n")
+    assert re.search(r"^p1 +small +1\.000 +1\.000 +available +- +unknown$", result.stdout, re.M)
+    told = said("explain", "-c", "good.toml", "--model", "small", "--json")
+    assert '"reason": "model"' in told.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (["--tier", "tiny"], 2, "Invalid value for '--tier'"),
+        (["-f", "-", "--tier", "simple"], 2, "Give either a body with -f"),
+        (["-f", "gone.json"], 1, "Error: cannot read gone.json: No such file or directory"),
+        (["--model", "nope"], 1, "Error: 404 model_not_found: "),
+    ],
+)
+def test_explain_says_what_is_wrong_in_one_line(arguments, code, complaint):
+    result = said("explain", "-c", "good.toml", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert complaint in result.stderr
+
+
 def test_check_warns_of_a_tier_with_a_single_candidate():
     alone = said("check", "-c", "good.toml")
     assert alone.stderr.startswith("warning: tiers.simple: a single candidate;")
@@ -233,7 +270,7 @@ def test_what_init_prints_passes_check_once_there_is_a_key():
 def test_the_version_and_help_are_printed():
     assert said("--version").stdout == f"tiergate, version {__version__}\n"
     help_text = said("-h").stdout
-    for command in ("serve", "check", "init", "mock"):
+    for command in ("serve", "check", "explain", "init", "mock"):
         assert re.search(rf"^  {command} ", help_text, re.MULTILINE)
 
 
@@ -276,11 +313,12 @@ LISTENERS = {"server.listen": ANY_PORT, "server.admin": ANY_PORT}
 def test_serve_with_a_file_prints_where_it_is(tmp_path, capsys):
     file = tmp_path / "tiergate.toml"
     file.write_text(FILE)
-    printed, statuses = served(_serve_file(file, LISTENERS), capsys, "/v1/models", "/")
+    with contextlib.chdir(tmp_path):  # where its log is
+        printed, statuses = served(_serve_file(file, LISTENERS), capsys, "/v1/models", "/")
     assert statuses == [200, 404]
     assert re.fullmatch(
         rf"tiergate {__version__} listens on http://127.0.0.1:\d+\n"
-        r"health is at http://127.0.0.1:\d+/health/ready\n",
+        r"operators: http://127.0.0.1:\d+/ \(the inspector\), /health, /metrics\n",
         printed,
     )
 
@@ -318,7 +356,7 @@ def test_serve_without_a_file_follows_the_files_that_the_environment_names(tmp_p
 def test_serve_with_fake_providers_prints_what_to_try(capsys):
     printed, statuses = served(_serve_mock({**LISTENERS, "server.admin": ""}), capsys, "/v1/models")
     assert statuses == [200]
-    assert "health is at" not in printed
+    assert "operators:" not in printed
     assert re.search(r"curl -i http://127.0.0.1:\d+/v1/chat/completions", printed)
 
 

@@ -51,10 +51,15 @@ def test_a_completion_is_an_object_with_choices_and_no_error(body, valid, error)
         ('{"prompt_tokens":3,"prompt_tokens_details":{}}', Usage(3)),
         ('{"prompt_tokens":3,"prompt_tokens_details":null}', Usage(3)),
         ("{}", Usage()),
+        (f'{{"prompt_tokens":{2**53},"completion_tokens":0}}', Usage(2**53, 0)),
+        (f'{{"prompt_tokens":{2**53 + 1},"completion_tokens":1}}', Usage(None, 1)),
+        ('{"prompt_tokens":3,"completion_tokens":-1}', Usage(3)),
+        ('{"prompt_tokens":3,"prompt_tokens_details":{"cached_tokens":-1}}', Usage(3)),
+        ('{"prompt_tokens":3,"prompt_tokens_details":[]}', Usage(3)),
         ("null", None),
         ('"many"', None),
-        ('{"prompt_tokens":"3"}', None),
-        ('{"prompt_tokens":1e400}', None),
+        ('{"prompt_tokens":"3","completion_tokens":null}', Usage()),
+        ('{"prompt_tokens":1e400,"completion_tokens":4}', Usage(None, 4)),
     ],
 )
 def test_usage_is_read_and_what_is_absent_is_unknown(usage, expected):

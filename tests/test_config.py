@@ -9,6 +9,7 @@ from tiergate.config import (
     HealthSettings,
     Limits,
     Provider,
+    RequestLogSettings,
     Retry,
     RetryTimes,
     SessionSettings,
@@ -78,6 +79,8 @@ DEFAULTS = {
     "cache": {"url": "memory://", "key_prefix": "sentinel:", "timeout_seconds": 0.25},
     "sessions": {"ttl_seconds": 86_400, "max_in_process": 100_000, "url": ""},
     "headers": {"expose": ("*",), "client_retries": False},
+    "request_log": {"url": "", "queue_size": 10_000, "retention_days": 30},
+    "telemetry": {"service_name": "tiergate", "capture_content": False, "trace_link": ""},
 }
 
 
@@ -233,7 +236,9 @@ def test_a_relative_cost_is_any_number_up_to_ten(cost):
         (Provider, {"keepalive_seconds": float("inf")}),
         (Provider, {"acquire_timeout_seconds": 86_401}),
         (Config, {"tiers": {"huge": []}}),
-        (Config, {"request_log": {}}),
+        (Config, {"policies": []}),
+        (RequestLogSettings, {"queue_size": 0}),
+        (RequestLogSettings, {"retention_days": 0}),
         (TierConfig, {"source": "redis"}),
         (TierConfig, {"ttl_seconds": 0}),
         (TierConfig, {"ttl_seconds": 366 * 86_400 + 1}),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tiergate.config import Config, Provider, TierConfig
-from tiergate.credentials import read_credentials
+from tiergate.credentials import read_credentials, read_secret
 from tiergate.errors import ConfigError
 
 
@@ -71,6 +71,17 @@ def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(tmp_path, held)
     assert text.startswith("providers.p1")
     assert str(file) in text
     assert "sk" not in text.replace(str(file), "")
+
+
+@pytest.mark.parametrize("pasted", ["sk-proj-1", "sk 1", "1sk", "ské", "sk.1"])
+def test_a_key_in_place_of_a_variables_name_is_never_repeated(pasted):
+    service = TierConfig(source="http", url="http://c", api_key_env=pasted)
+    both = refusal(config(service, api_key_env=pasted), {pasted: "key"})
+    with pytest.raises(ConfigError) as caught:
+        read_secret(pasted, "admin.token_env", environ={pasted: "key"})
+    says = "not the name of a variable; the key itself goes into one"
+    assert both == f"providers.p1.api_key_env: {says}; tier_config.api_key_env: {says}"
+    assert str(caught.value) == f"admin.token_env: {says}"
 
 
 def test_a_key_file_that_is_not_text_is_refused(tmp_path):

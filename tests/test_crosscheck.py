@@ -346,3 +346,10 @@ def test_a_tier_with_one_candidate_is_worth_a_warning():
     pool = [{"provider": "p1", "model": "a"}, {"provider": "p1", "model": "b"}]
     config = made(tiers={"simple": pool, "complex": pool[:1], "moderate": []})
     assert [text.split(":")[0] for text in warnings_of(config)] == ["tiers.complex"]
+
+
+def test_a_request_log_is_kept_where_a_url_can_say():
+    said = refusal(request_log={"url": "mysql://u:hunter2@h/db"})
+    assert "request_log.url: the URL of the request log cannot be used" in said
+    assert "hunter2" not in said
+    assert crosschecked(made(request_log={"url": "sqlite:///a.db"})).request_log.url

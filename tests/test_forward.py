@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiergate import Gateway, Reply
+from tiergate.errors import ClientGone
 from tiergate.exchange import Exchange
 from tiergate.faults import BUSY, DISCONNECTED, GARBLED, STALE, UNREACHABLE, Fault
+from tiergate.record import outcome_of
 from tiergate.testing import Say, ScriptedTransport, VirtualLoop
 
 FINE = Say.completion("hi")
@@ -635,6 +637,34 @@ async def test_leaving_ends_the_attempt_and_notes_it_as_abandoned(met, stream):
         await asyncio.wait_for(client(), 0.4)
     assert (made.transport.calls(), made.transport.open) == ([("p1", 0)], 0)
     assert [attempt.fault for attempt in exchange.attempts] == ["abandoned"]
+
+
+@pytest.mark.parametrize(
+    ("raised", "left", "fault", "outcome"),
+    [
+        (ClientGone(), True, "abandoned", "client_disconnected"),
+        (OSError(), True, "abandoned", "client_disconnected"),
+        (TimeoutError(), True, "abandoned", "client_disconnected"),
+        (asyncio.CancelledError(), True, "abandoned", "client_disconnected"),
+        (RuntimeError(), False, "internal_error", "upstream_error"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
+)
+async def test_a_stream_cut_short_was_abandoned_unless_the_fault_is_ours(
+    raised, left, fault, outcome, caplog
+):
+    made = world(
+        {"p1": Say.stream(b'data: {"choices":[{"delta":{"content":"a"}}]}\n\n', hang=True)}
+    )
+    exchange = made.gateway.begin([])
+    body = b'{"model": "m", "messages": [], "stream": true}'
+    with pytest.raises(type(raised)):
+        async with made.gateway.handle(exchange, body):
+            raise raised
+    assert (exchange.client_left, [each.fault for each in exchange.attempts]) == (left, [fault])
+    assert outcome_of(exchange) == outcome
+    assert (exchange.id in caplog.text) is not left
+    assert (list(made.gateway.health.ailing()), made.transport.open) == ([], 0)
 
 
 async def test_leaving_during_the_wait_for_a_retry_asks_nobody_again():

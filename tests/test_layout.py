@@ -11,17 +11,21 @@ LIBRARY = ROOT / "middleware" / "tiergate"
 SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
 
 LAYERS = [
-    {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names"},
-    {"config", "wire", "completion", "decoding", "file_watch", "redis_url"} | {"aside"},
+    {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names", "series", "harmless"},
+    {"config", "wire", "completion", "decoding", "file_watch", "redis_url", "log_url", "aside"},
     {"faults", "crosscheck", "document", "request_headers", "capacity", "redis_client"},
     {"loading", "snapshot", "endpoint", "intake", "redis_link"},
-    {"transport", "exchange", "sources", "credentials", "cache", "transcript", "health"}
-    | {"worker_count"},
-    {"sessions", "feed", "resolve", "retry", "response_headers", "concede", "relay", "opening"}
-    | {"probing", "key_files"},
-    {"shared_sessions", "conversation", "routing", "attempt", "testing", "store"},
-    {"forward", "waiting", "reply", "reloads"},
-    {"assembly", "present"},
+    {"transport", "sources", "credentials", "cache", "transcript", "health", "worker_count"},
+    {"exchange", "feed", "retry", "key_files"},
+    {"sessions", "resolve", "response_headers", "concede", "relay", "opening", "probing"}
+    | {"content"},
+    {"shared_sessions", "conversation", "routing", "attempt", "testing", "store", "record"},
+    {"times", "waiting", "reply", "metrics", "spans", "log_row", "reloads"},
+    {"forward", "assembly", "present", "meters", "log_store"},
+    {"preparation", "telemetry", "explanation", "log_schema", "log_writer"},
+    {"reporting", "log_sql"},
+    {"requestlog"},
+    {"status"},
     {"gateway"},
     {"respond"},
     {"asgi", "response"},
@@ -29,12 +33,16 @@ LAYERS = [
 ]
 
 SIDECAR_LAYERS = [
-    {"__init__", "rawhttp", "mock_faults", "settings", "errors", "samples"},
-    {"mock_answers", "logs", "app", "admin", "guard", "reading"},
-    {"mock_scripts", "server"},
-    {"mock"},
+    {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"},
+    {"queries", "mock_answers", "logs", "app", "login", "reading", "recent", "effective", "otel"},
+    {"mock_scripts", "ring_history", "log_queries", "prometheus", "inspector", "sealing"},
+    {"mock", "guard", "sql_history", "live", "explaining", "probes"},
+    {"history"},
+    {"api"},
+    {"admin"},
+    {"server"},
     {"cli"},
-    {"__main__"},
+    {"__main__", "__init__"},
 ]
 
 MAY_IMPORT_INSIDE = {
@@ -44,7 +52,12 @@ MAY_IMPORT_INSIDE = {
     "redis_client": {"redis"},
     "shared_sessions": {"redis"},
     "file_watch": {"watchfiles"},
-    "__init__": {"tiergate"},
+    "log_sql": {"psycopg", "sqlalchemy"},
+    "log_schema": {"sqlalchemy"},
+    "otel": {"opentelemetry"},
+    "requestlog": {"tiergate"},
+    "sql_history": {"tiergate_sidecar"},
+    "__init__": {"tiergate", "tiergate_sidecar"},
 }
 """Optional or costly drivers, each explained where it is imported."""
 

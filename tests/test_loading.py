@@ -99,12 +99,9 @@ def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
 @pytest.mark.parametrize(
     ("table", "path"),
     [
-        ('[request_log]\nurl = "sqlite:///a.db"', "request_log"),
-        ('[telemetry]\nservice_name = "t"', "telemetry"),
         ("[[policies]]\nname = 'a'", "policies"),
         ("[proxy]\ntarget = 'http://a'", "proxy"),
         ("[auth]\ntokens_file = 'a'", "auth"),
-        ("[admin]\ntoken_env = 'A'", "admin"),
         ("[routing]\nescalate = true", "routing.escalate"),
         ('[routing]\ndefault_tier = "auto"', "routing.default_tier"),
         ("[[tiers.simple]]\nprovider='p1'\nmodel='m'\nset={}", "tiers.simple[0].set"),

@@ -79,6 +79,14 @@ def test_what_the_end_of_the_grace_cancels_leaves_no_traceback(capsys):
     assert (said.count("Traceback"), said.count("ValueError")) == (0, 1)
 
 
+def test_that_a_reader_which_took_nothing_was_let_go_of_is_no_error(capsys):
+    with configured():
+        for what in ("completing", "starting"):
+            log = logging.getLogger("uvicorn.error")
+            log.error("ASGI callable returned without %s response.", what)
+    assert re.findall(r"without (\w+)", capsys.readouterr().err) == ["starting"]
+
+
 def test_what_is_logged_before_the_form_is_known_waits_for_it(capsys):
     with kept():
         hold_logs()

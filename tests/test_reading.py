@@ -43,6 +43,23 @@ def test_the_log_follows_each_change_and_is_else_left_alone():
     assert made.needs_restart == ()
 
 
+def test_the_document_that_was_accepted_last_tells_where_values_came_from():
+    made, _ = reading({}, {"retry": {"retries": 1}}, {"retry": {"retires": 1}})
+    made()
+    made.accepted()
+    assert made.document.origins["retry.retries"] == "given"
+    with pytest.raises(ConfigError):
+        made()
+    assert "retry.retires" not in made.document.origins
+
+
+def test_a_changed_token_or_ring_needs_a_restart():
+    made, _ = reading({}, {"admin": {"recent_requests": 5}, "server": {"grace_seconds": 1}})
+    made()
+    made.accepted()
+    assert made.needs_restart == ("server", "admin")
+
+
 def test_a_changed_listener_needs_a_restart_until_it_is_as_at_the_start():
     changed = {"server": {"grace_seconds": 7}}
     made, _ = reading({}, changed, changed, {})

@@ -192,6 +192,14 @@ async def test_connections_are_bounded_and_the_rest_wait_for_one(tmp_path):
         assert len(clients) <= 16
 
 
+async def test_a_link_that_is_opened_before_has_asked_nobody(tmp_path):
+    link = Link("redis://127.0.0.1:1")
+    for _ in range(2):
+        await link.open()
+    assert (link.available, link.state.errors, len(link._lines)) == (True, 0, 1)
+    await link.close()
+
+
 async def test_a_loop_that_stood_still_is_not_held_against_redis(tmp_path):
     async with RedisServer(tmp_path) as server, Link(server.url, timeout=0.2) as link:
         await link.run(lambda client: client.ping())

@@ -105,7 +105,7 @@ async def talk(
     }
     clock = asyncio.get_running_loop().time
     gateway = Gateway(config, transport=transport, clock=clock, environ={})
-    scope = {"type": "http", "headers": headers or [], "user": "ada"}
+    scope = {"type": "http", "path": "/", "headers": headers or [], "user": "ada"}
     await Responder(gateway, scope, line.receive, line.send).run(authorize)
     await asyncio.sleep(0)
     assert asyncio.all_tasks() == {asyncio.current_task()}
@@ -227,7 +227,7 @@ async def test_the_caller_is_known_to_the_exchange_and_anonymous_without_authori
     )  # fmt: skip
     for authorize, caller in ((who, Caller("ada")), (None, ANONYMOUS)):
         line = Line(part(BODY))
-        responder = Responder(gateway, {"headers": []}, line.receive, line.send)
+        responder = Responder(gateway, {"headers": [], "path": "/"}, line.receive, line.send)
         await responder.run(authorize)
         assert responder._exchange.caller == caller
         assert responder.body == b""  # let go of: its answer may take long

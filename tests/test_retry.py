@@ -25,7 +25,7 @@ from tiergate.faults import (
     UNREACHABLE,
     AttemptFailed,
 )
-from tiergate.retry import RetryBudget, Standing, parse_retry_after, wait_before_retry
+from tiergate.retry import BudgetState, RetryBudget, Standing, parse_retry_after, wait_before_retry
 
 AT_FIRST = Standing(
     now=0, deadline=30, attempt_timeout=15, retried=0, others_left=True, may_retry=True
@@ -212,6 +212,16 @@ def test_the_requests_that_paid_for_retries_leave_the_window_too():
 
 def test_a_ratio_of_zero_turns_the_limit_off():
     assert taken(RetryBudget(Retry(budget_ratio=0, budget_minimum=0)), 0, tries=1000) == 1000
+
+
+def test_it_says_what_is_left_and_how_often_it_said_no():
+    budget = RetryBudget(Retry())
+    assert budget.state(0) == BudgetState(left=10, refused=0)
+    assert taken(budget, 0, tries=13) == 10
+    assert budget.state(0) == BudgetState(left=0, refused=3)
+    assert budget.state(10) == BudgetState(left=10, refused=3)
+    budget.reconfigure(Retry(budget_ratio=0))
+    assert budget.state(10) == BudgetState(left=None, refused=3)
 
 
 @settings(deadline=None)

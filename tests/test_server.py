@@ -25,8 +25,9 @@ from e2e.support import (
 )
 
 from tiergate import ConfigError, Gateway
+from tiergate_sidecar.sealing import COMMON
 from tiergate_sidecar.server import serve
-from tiergate_sidecar.settings import Server
+from tiergate_sidecar.settings import Admin, Server
 
 
 class Sidecar:
@@ -43,13 +44,19 @@ class Sidecar:
 
 
 @asynccontextmanager
-async def sidecar(base_url="http://127.0.0.1:1/v1", *, config=None, **server):
+async def sidecar(base_url="http://127.0.0.1:1/v1", *, config=None, token_env="", **server):
     """Leaving it is SIGTERM, and waits for the end. `config` takes the place of the usual one."""
     started = asyncio.get_running_loop().create_future()
     settings = Server(**{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **server})
     gateway = Gateway(config or routed(base_url), environ={})
     serving = asyncio.create_task(
-        serve(settings, gateway, started=lambda *both: started.set_result(both), now=lambda: 7.0)
+        serve(
+            settings,
+            gateway,
+            started=lambda *both: started.set_result(both),
+            admin=Admin(token_env=token_env),
+            now=lambda: 7.0,
+        )
     )
     await asyncio.wait({serving, started}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
@@ -101,7 +108,9 @@ async def test_clients_and_operators_have_a_listener_each():
 async def test_the_operators_listener_is_guarded():
     async with sidecar() as here:
         for host, status in (("localhost", 200), ("[::1]:9090", 200), ("evil.test", 403)):
-            assert (await post(here.admin, "/reload", json={}, host=host)).status_code == status
+            answer = await post(here.admin, "/reload", json={}, host=host)
+            assert answer.status_code == status
+            assert COMMON.items() <= dict(answer.headers).items()
     async with sidecar(admin="0.0.0.0:0") as here:
         everywhere = f"127.0.0.1:{here.admin.port}"
         assert (await get(everywhere, "/health/ready")).status_code == 200
@@ -195,6 +204,38 @@ async def test_however_many_signals_come_while_one_reload_runs_one_more_follows_
         ]
 
 
+async def test_with_a_token_the_operators_pages_are_for_who_shows_it(monkeypatch):
+    monkeypatch.setenv("OPS_TOKEN", "swordfish")
+    async with sidecar(token_env="OPS_TOKEN") as here:
+        assert (await get(here.admin, "/health")).status_code == 200
+        assert (await get(here.admin, "/v1/requests")).status_code == 401
+        async with httpx.AsyncClient(base_url=f"http://{here.admin}") as client:
+            assert (await client.post("/login", json={"token": "swordfish"})).status_code == 204
+            assert (await client.get("/v1/requests")).status_code == 200
+
+
+async def test_an_open_live_page_ends_with_the_process():
+    async with (
+        sidecar() as here,
+        httpx.AsyncClient(base_url=f"http://{here.admin}") as client,
+        client.stream("GET", "/v1/live") as live,
+    ):
+        lines = live.aiter_lines()
+        assert await anext(lines) == "retry: 500"
+        here.stop()
+        async with asyncio.timeout(0.9):  # before the server's own grace would cut it
+            assert [line async for line in lines][1] == "event: hello"
+
+
+async def test_without_a_token_in_its_variable_nothing_is_served(monkeypatch):
+    monkeypatch.delenv("OPS_TOKEN", raising=False)
+    with pytest.raises(ConfigError, match="OPS_TOKEN"):
+        async with sidecar(token_env="OPS_TOKEN"):
+            pass
+    async with sidecar(token_env="OPS_TOKEN", admin="") as here:  # nobody needs it
+        assert here.admin is None
+
+
 async def test_without_an_admin_address_only_clients_are_served():
     async with sidecar(admin="") as here:
         assert here.admin is None
@@ -260,6 +301,24 @@ async def test_a_signal_while_starting_ends_it_before_it_serves():
     async with asyncio.timeout(5):
         await serving
     assert heard == []
+
+
+async def test_the_end_of_the_last_request_is_told_of_before_the_gateway_is_closed():
+    heard, started = [], asyncio.get_running_loop().create_future()
+    serving = asyncio.create_task(
+        serve(
+            Server(listen="127.0.0.1:0", admin=""),
+            Gateway(routed("http://127.0.0.1:1/v1"), environ={}),
+            started=lambda *_: started.set_result(None),
+            ended=lambda: heard.append("ended"),
+        )
+    )
+    async with asyncio.timeout(5):
+        await started
+        assert heard == []
+        signal.raise_signal(signal.SIGTERM)
+        await serving
+    assert heard == ["ended"]
 
 
 @pytest.mark.parametrize("where", ["listen", "admin"])

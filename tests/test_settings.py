@@ -3,7 +3,7 @@
 import pytest
 
 from tiergate import ConfigError, read_document
-from tiergate_sidecar.settings import Address, Logging, Server, parse_address, settings_of
+from tiergate_sidecar.settings import Address, Admin, Logging, Server, parse_address, settings_of
 
 TIERS = {
     "providers": {"p1": {"base_url": "http://p1/v1"}},
@@ -55,6 +55,7 @@ def test_the_defaults_are_those_of_the_contract():
         listen="127.0.0.1:8080", admin="127.0.0.1:9090", grace_seconds=25, strict=True
     )
     assert own.logging == Logging(level="info", format="console")
+    assert own.admin == Admin(token_env="", recent_requests=1000)
     assert list(config.providers) == ["p1"]
 
 
@@ -77,8 +78,10 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file():
         ({"server": {"grace_seconds": -1}}, r"^server\.grace_seconds: ."),
         ({"server": {"probes": ":1"}}, r"server\.probes: unknown key"),
         ({"server": []}, r"^server: ."),
+        ({"admin": {"token": "x"}}, r"admin\.token: unknown key"),
+        ({"admin": {"recent_requests": 0}}, r"^admin\.recent_requests: ."),
+        ({"admin": {"recent_requests": 10_001}}, r"^admin\.recent_requests: ."),
         ({"logging": {"format": "xml"}}, r"^logging\.format: ."),
-        ({"telemetry": {}}, r"telemetry: unknown key"),
         ({"retry": {"retrys": 1}}, r"retry\.retrys: unknown key"),
     ],
 )
@@ -96,3 +99,21 @@ def test_without_strictness_unknown_keys_are_warnings_everywhere(caplog):
     assert (own.server.strict, config.retry.retries) == (False, 2)
     for path in ("server.novel", "retry.newer"):
         assert f"configuration: {path}: unknown key, ignored" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tables", "environ", "url"),
+    [
+        ({}, {}, "sqlite:///tiergate.db"),
+        ({"request_log": {"retention_days": 3}}, {}, "sqlite:///tiergate.db"),
+        ({"request_log": {"url": ""}}, {}, ""),
+        ({"request_log": {"url": "stdout:"}}, {}, "stdout:"),
+        ({}, {"TIERGATE_REQUEST_LOG__URL": "stdout:"}, "stdout:"),
+    ],
+)
+def test_a_sidecar_keeps_a_request_log_unless_it_is_told_otherwise(tables, environ, url):
+    _, config = settings(environ, **tables)
+    assert config.request_log.url == url
+    assert config.request_log.retention_days == tables.get("request_log", {}).get(
+        "retention_days", 30
+    )

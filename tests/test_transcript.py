@@ -164,6 +164,20 @@ def test_the_last_usage_counts_and_is_not_forgotten():
     assert fed(early, USAGE, STOP)[0].usage == Usage(3, 2)
 
 
+@pytest.mark.parametrize(
+    ("later", "usage"),
+    [
+        (b"{}", Usage(3, 2)),
+        (b'{"completion_tokens":7}', Usage(3, 7)),
+        (b'{"prompt_tokens":0,"completion_tokens":null}', Usage(0, 2)),
+        (b'{"prompt_tokens_details":{"cached_tokens":1}}', Usage(3, 2, 1)),
+        (b'"many"', Usage(3, 2)),
+    ],
+)
+def test_usage_that_comes_in_parts_is_put_together(later, usage):
+    assert fed(USAGE, b'data: {"choices":[],"usage":%b}\n\n' % later)[0].usage == usage
+
+
 def test_an_event_without_its_blank_line_is_taken_at_the_end_of_the_body():
     made, out = fed(TOKEN, STOP.rstrip(b"\n"))
     assert (out, made.complete) == (TOKEN, False)

@@ -4,7 +4,7 @@ import pytest
 
 from tiergate.errors import ConfigError
 from tiergate.loading import load_config
-from tiergate.wellknown import WELL_KNOWN
+from tiergate.wellknown import WELL_KNOWN, gen_ai_name
 
 CLOUD = ["openai", "anthropic", "gemini", "groq", "mistral", "deepseek"]
 CLOUD += ["together", "fireworks", "openrouter"]
@@ -30,3 +30,14 @@ def test_a_key_is_never_sent_in_the_clear():
     for name, known in WELL_KNOWN.items():
         assert known.base_url.startswith("https://") or not (known.base_url and known.api_key_env)
         assert name in [*CLOUD, "azure"] or known.base_url.startswith("http://127.0.0.1:")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        *(("azure", "azure.ai.openai"), ("gemini", "gcp.gemini"), ("mistral", "mistral_ai")),
+        *((same, same) for same in ("openai", "anthropic", "groq", "deepseek", "vllm", "mine")),
+    ],
+)
+def test_the_conventions_have_other_names_for_some(name, told):
+    assert gen_ai_name(name) == told

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from fastapi import FastAPI
+from sqlalchemy import select
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -15,11 +17,18 @@ from tiergate import (
     Config,
     ConfigError,
     Document,
+    Estimate,
     Exchange,
     Explanation,
     Gateway,
+    LogUrl,
+    Prospect,
+    Record,
     Refused,
     Reply,
+    RequestLogState,
+    RequestRow,
+    Share,
     SourceError,
     Status,
     Tier,
@@ -30,9 +39,15 @@ from tiergate import (
     config_of,
     decode_tables,
     load_config,
+    log_engine,
+    log_table,
     read_document,
+    read_log_url,
+    read_secret,
+    row_of,
     warnings_of,
 )
+from tiergate_sidecar import admin_app
 
 
 async def who(scope: Scope) -> Caller:
@@ -78,6 +93,10 @@ def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, int, list[float]]:
         raise TiergateError(str(refusal)) from error
     tier: Tier = told.tier
     assert tier in TIERS
+    first: Prospect = told.candidates[0]
+    tokens: Estimate = told.estimate
+    costs: list[float | None] = [first.cost, tokens.input_tokens]
+    assert costs
     return status.ready, len(status.candidates), [each.share for each in told.candidates]
 
 
@@ -107,3 +126,18 @@ def configured(path: str) -> Config:
         raise SystemExit(f"tiergate {__version__}: {error}") from None
     warnings: list[str] = warnings_of(tables)
     return load_config(path) if warnings else config
+
+
+def logged(gateway: Gateway, record: Record) -> tuple[int, str, list[Any]]:
+    url: LogUrl = read_log_url(gateway.config.request_log.url)
+    row: RequestRow = row_of(record)
+    log: RequestLogState | None = gateway.status().request_log
+    with log_engine(url, read_only=True).connect() as connection:
+        found = connection.execute(select(log_table).where(log_table.c.id == row.id)).all()
+    return log.dropped if log is not None else 0, row.outcome, list(found)
+
+
+def operated(app: FastAPI, gateway: Gateway, record: Record) -> tuple[str, list[float]]:
+    app.mount("/ops", admin_app(gateway, recent_requests=100))
+    pool: tuple[Share, ...] = record.pool
+    return read_secret("OPS_TOKEN", "ops.token"), [each.seconds_left for each in pool]

@@ -24,6 +24,7 @@ STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 ERROR = b'data: {"error":{"code":"overloaded","message":"m"}}\n\n'
 COMMENT = b": ping\n\n"
 DONE = b"data: [DONE]\n\n"
+EPOCH = 1_700_000_000  # Unix time when virtual time is 0
 ANSWER = (ROLE, token("a"), token("b"), STOP, DONE)
 
 
@@ -101,7 +102,12 @@ class Heard(NamedTuple):
 
 
 def world(
-    script: dict[str, Any], *, transport: ScriptedTransport | None = None, **tables: Any
+    script: dict[str, Any],
+    *,
+    transport: ScriptedTransport | None = None,
+    tracer_provider: Any = None,
+    meter_provider: Any = None,
+    **tables: Any,
 ) -> World:
     """Providers of the script, all offering `m`: routed by model they are asked in their order."""
     offers = [
@@ -116,7 +122,14 @@ def world(
     }
     transport, loop = transport or ScriptedTransport(script), asyncio.get_running_loop()
     gateway = Gateway(
-        given, transport=transport, clock=loop.time, chance=random.Random(7), environ={}
+        given,
+        transport=transport,
+        clock=loop.time,
+        wall=lambda: EPOCH + loop.time(),
+        chance=random.Random(7),
+        environ={},
+        tracer_provider=tracer_provider,
+        meter_provider=meter_provider,
     )
     return World(gateway, transport)
 
@@ -126,6 +139,7 @@ async def ask(
     *,
     mode: str | None = None,
     stream: bool = True,
+    body: bytes | None = None,
     headers: dict[str, str] | None = None,
     leave_after: float | None = None,
     caller: Caller | None = None,
@@ -133,12 +147,14 @@ async def ask(
 ) -> Heard:
     """One request; `mode` is its streaming mode, `leave_after` the seconds its client stays.
 
-    `caller` is what the host's `authorize` says, `members` go into the body.
+    `caller` is what the host's `authorize` says, `members` go into the body; `body` stands in its
+    place.
     """
     loop = asyncio.get_running_loop()
     begun = loop.time()
     asked = {**(headers or {}), **({"x-sentinel-stream-failover": mode} if mode else {})}
-    body = msgspec.json.encode({"model": "m", "messages": [], "stream": stream, **members})
+    plain = {"model": "m", "messages": [], "stream": stream, **members}
+    body = msgspec.json.encode(plain) if body is None else body
     scope = {
         "type": "http",
         "method": "POST",

@@ -27,7 +27,8 @@ class TierMiddleware:
     `config` is a path, a mapping or a `Config`, with `watch=True` read again when a file changes;
     `gateway` is one made elsewhere instead. `authorize`
     is asked before anything of a request is read: the host's routing, and so its `Depends`, never
-    runs for our paths. `authorize="open"` says that everybody may call.
+    runs for our paths. `authorize="open"` says that everybody may call. The two providers are
+    OpenTelemetry's, in place of the global ones.
     """
 
     def __init__(
@@ -38,11 +39,18 @@ class TierMiddleware:
         gateway: Gateway | None = None,
         watch: bool = False,
         authorize: Authorize | Literal["open"] | None = None,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
     ) -> None:
         if (config is None) == (gateway is None):
             raise ConfigError("give TierMiddleware either config= or gateway=")
         self.app = app
-        self.gateway = gateway or Gateway(config, watch=watch)  # type: ignore[arg-type]  # one is given
+        self.gateway = gateway or Gateway(
+            config,  # type: ignore[arg-type]  # one is given
+            watch=watch,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+        )
         self._authorize = None if authorize == "open" else authorize
         self._warn = authorize is None and self.gateway.uses_own_keys
 

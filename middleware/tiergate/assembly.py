@@ -138,6 +138,7 @@ class Assembly:
     async def open(self) -> None:
         """Load the tiers, and keep them and the files behind them fresh in the running loop."""
         self._warn_of_workers()
+        await asyncio.gather(*(link.open() for link in self.links))
         with contextlib.suppress(ConfigUnavailable, TimeoutError):  # the store tries on
             async with asyncio.timeout(FIRST_LOAD_SECONDS):
                 await self.store.load()

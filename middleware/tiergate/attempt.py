@@ -14,7 +14,7 @@ from msgspec import Struct
 from tiergate.completion import NO_ERROR, read_completion, read_error
 from tiergate.config import Config
 from tiergate.endpoint import Endpoint
-from tiergate.exchange import Exchange
+from tiergate.exchange import AttemptTrace, Exchange
 from tiergate.faults import (
     BUSY,
     DISCONNECTED,
@@ -28,6 +28,7 @@ from tiergate.faults import (
 from tiergate.health import Health
 from tiergate.opening import Commit, Opening, OpeningLimits
 from tiergate.relay import Relay, StreamLimits, summary_event
+from tiergate.request_headers import TRACE_CONTEXT
 from tiergate.retry import RetryBudget, parse_retry_after
 from tiergate.snapshot import Candidate
 from tiergate.transcript import Transcript
@@ -69,6 +70,7 @@ class _Started(Struct, frozen=True):
     limit: float
     deadline: float
     on_token: Callable[[], None]
+    trace: AttemptTrace | None
 
 
 class Asker:
@@ -87,14 +89,21 @@ class Asker:
         self._commit = commit
 
     async def ask(
-        self, candidate: Candidate, *, limit: float, deadline: float, on_token: Callable[[], None]
+        self,
+        candidate: Candidate,
+        *,
+        limit: float,
+        deadline: float,
+        on_token: Callable[[], None],
+        trace: AttemptTrace | None = None,
     ) -> Delivered:
         """One attempt, with one free re-send on a stale connection; raises `AttemptFailed`.
 
         `limit` is in seconds for the answer, or for the first token of a stream, `deadline` for all
         that leads to the commit point. `on_token` is called at the first token, held back or not.
+        `trace` is the span that the provider is told of; without one the client's passes through.
         """
-        started = _Started(self._tools.clock(), limit, deadline, on_token)
+        started = _Started(self._tools.clock(), limit, deadline, on_token, trace)
         try:
             return await self._send(candidate, started)
         except AttemptFailed as failure:
@@ -118,7 +127,7 @@ class Asker:
         relay: Relay | None = None
         try:
             async with asyncio.timeout(started.limit - self._since(started)):
-                answer = await self._post(endpoint, candidate)
+                answer = await self._post(endpoint, candidate, started.trace)
                 if not self._request.stream or not 200 <= answer.status < 300:
                     return await self._read(answer, endpoint)
             relay = await self._open(answer, started)
@@ -129,13 +138,19 @@ class Asker:
             if answer is not None and relay is None:
                 answer.close()
 
-    async def _post(self, endpoint: Endpoint, candidate: Candidate) -> Answer:
+    async def _post(
+        self, endpoint: Endpoint, candidate: Candidate, trace: AttemptTrace | None
+    ) -> Answer:
         key = self._headers.idempotency_key or self._exchange.id
         headers = endpoint.request_headers(self._headers, key)
         body = self._request.render(candidate.model, stream_usage=endpoint.settings.stream_usage)
         self._exchange.account.hold(len(body))
         try:
-            return await self._tools.transport.post(endpoint, headers, body)
+            if trace is None:
+                return await self._tools.transport.post(endpoint, headers, body)
+            with trace.calling() as context:
+                headers = [pair for pair in headers if pair[0] not in TRACE_CONTEXT] + context
+                return trace.heard(await self._tools.transport.post(endpoint, headers, body))
         finally:
             self._exchange.account.drop(len(body))
 

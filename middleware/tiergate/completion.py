@@ -5,10 +5,11 @@ unknown shape is not an error: what cannot be read is None, and absent is not ze
 """
 
 import re
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import astuple
 
 
 class Usage(Struct, frozen=True):
@@ -17,6 +18,12 @@ class Usage(Struct, frozen=True):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cached_tokens: int | None = None
+
+    def updated(self, later: "Usage | None") -> "Usage":
+        """These counts with what a later event says: it may repeat some, and lack others."""
+        if later is None:
+            return self
+        return Usage(*map(_newer, astuple(self), astuple(later)))
 
 
 class ProviderError(Struct, frozen=True):
@@ -74,14 +81,17 @@ class _Completion(Struct):
     error: Raw = _ABSENT
 
 
-class _Details(Struct):
-    cached_tokens: int | None = None
+_Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # more is no count, and no log has room
 
 
 class _Usage(Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-    prompt_tokens_details: _Details | None = None
+    prompt_tokens: Raw = _ABSENT
+    completion_tokens: Raw = _ABSENT
+    prompt_tokens_details: Raw = _ABSENT
+
+
+class _Details(Struct):
+    cached_tokens: Raw = _ABSENT
 
 
 class _Error(Struct):
@@ -96,6 +106,8 @@ class _ErrorEnvelope(Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 _completion = msgspec.json.Decoder(_Completion)
 _usage = msgspec.json.Decoder(_Usage)
+_details = msgspec.json.Decoder(_Details)
+_tokens = msgspec.json.Decoder(_Tokens)
 _error = msgspec.json.Decoder(_Error)
 _envelope = msgspec.json.Decoder(_ErrorEnvelope)
 
@@ -188,12 +200,30 @@ def _read_usage(raw: Raw) -> Usage | None:
         seen = _usage.decode(raw)
     except msgspec.ValidationError:
         return None
-    details = seen.prompt_tokens_details
     return Usage(
-        prompt_tokens=seen.prompt_tokens,
-        completion_tokens=seen.completion_tokens,
-        cached_tokens=None if details is None else details.cached_tokens,
+        prompt_tokens=_count(seen.prompt_tokens),
+        completion_tokens=_count(seen.completion_tokens),
+        cached_tokens=_cached(seen.prompt_tokens_details),
     )
+
+
+def _cached(details: Raw) -> int | None:
+    try:
+        return _count(_details.decode(details).cached_tokens)
+    except _UNREADABLE:
+        return None
+
+
+def _count(raw: Raw) -> int | None:
+    """A member that is no count is unknown; the others are not."""
+    try:
+        return _tokens.decode(raw)
+    except _UNREADABLE:
+        return None
+
+
+def _newer(known: int | None, said: int | None) -> int | None:
+    return known if said is None else said
 
 
 def _read_error(raw: Raw) -> ProviderError:

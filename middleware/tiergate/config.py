@@ -233,6 +233,26 @@ class SessionSettings(Table, frozen=True):
         return f"<SessionSettings {self.ttl_seconds:g} s, {place}>"
 
 
+class RequestLogSettings(Table, frozen=True):
+    """Where a row for each request is kept; an empty URL keeps none."""
+
+    url: str = ""
+    """sqlite:///FILE, postgresql://…, or stdout: for JSON lines."""
+    queue_size: PositiveCount = 10_000
+    """Rows that wait for a slow store, about 1 kB each; beyond it they are dropped and counted."""
+    retention_days: PositiveCount = 30
+
+
+class TelemetrySettings(Table, frozen=True):
+    """What traces say. Whether there are any is OpenTelemetry's own `OTEL_*` variables' to tell."""
+
+    service_name: str = "tiergate"
+    capture_content: bool = False
+    """Prompts and answers in spans: they are the users' own words."""
+    trace_link: str = ""
+    """A URL with {trace_id}: where the inspector's link to a trace leads."""
+
+
 class Headers(Table, frozen=True):
     """What clients see of our headers; `client_retries` lets official clients retry."""
 
@@ -254,7 +274,9 @@ class Config(Table, frozen=True):
     cache: Cache = Cache()
     sessions: SessionSettings = SessionSettings()
     headers: Headers = Headers()
+    request_log: RequestLogSettings = RequestLogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
 
-FOREIGN_TABLES: Final = frozenset({"server", "logging"})
+FOREIGN_TABLES: Final = frozenset({"server", "logging", "admin"})
 """The sidecar's own tables: one file serves both homes, so the library passes them by."""

@@ -44,9 +44,13 @@ def read_credentials(config: Config, environ: Mapping[str, str] | None) -> Crede
             problems.append(str(error))
     variable = config.tier_config.api_key_env
     if config.tier_config.source == "http" and variable:
-        service_key = environ.get(variable, "").strip()
-        if not _sound(service_key):
-            problems.append(f"tier_config.api_key_env: no usable key in the variable {variable}")
+        try:
+            service_key = _value_of(variable, "tier_config.api_key_env", environ)
+            if not _sound(service_key):
+                problem = f"tier_config.api_key_env: no usable key in the variable {variable}"
+                raise ConfigError(problem)
+        except ConfigError as error:
+            problems.append(str(error))
     if problems:
         raise ConfigError("; ".join(problems))
     files = {
@@ -58,13 +62,21 @@ def read_credentials(config: Config, environ: Mapping[str, str] | None) -> Crede
     return Credentials(keys, authorities, service_key, frozenset(files))
 
 
+def read_secret(variable: str, where: str, *, environ: Mapping[str, str] | None = None) -> str:
+    """What an environment variable holds that the setting `where` names; raises `ConfigError`."""
+    secret = _value_of(variable, where, environment(environ))
+    if not _sound(secret):
+        raise ConfigError(f"{where}: no usable value in the environment variable {variable}")
+    return secret
+
+
 def _api_key(where: str, provider: Provider, environ: Mapping[str, str]) -> str | None:
     if provider.credentials == "client":
         return None
     if provider.api_key_file:
         key = read_text(Path(provider.api_key_file), f"{where}.api_key_file").strip()
     elif provider.api_key_env:
-        key = environ.get(provider.api_key_env, "").strip()
+        key = _value_of(provider.api_key_env, f"{where}.api_key_env", environ)
     else:
         return None
     if not _sound(key):
@@ -74,6 +86,12 @@ def _api_key(where: str, provider: Provider, environ: Mapping[str, str]) -> str 
             " api_key_env or api_key_file"
         )
     return key
+
+
+def _value_of(variable: str, where: str, environ: Mapping[str, str]) -> str:
+    if not (variable.isascii() and variable.isidentifier()):  # a key, perhaps: never repeated
+        raise ConfigError(f"{where}: not the name of a variable; the key itself goes into one")
+    return environ.get(variable, "").strip()
 
 
 def _sound(key: str) -> bool:

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from tiergate.config import Config, Provider
 from tiergate.errors import ConfigError
+from tiergate.log_url import read_log_url
 from tiergate.redis_url import read_redis_url
 from tiergate.tiers import Tier
 from tiergate.wellknown import WELL_KNOWN
@@ -210,6 +211,11 @@ def _stores(config: Config) -> Iterator[str]:
                 read_redis_url(url)
             except ConfigError as error:
                 yield f"{where}: neither memory:// nor Redis: {error}"
+    if config.request_log.url:
+        try:
+            read_log_url(config.request_log.url)
+        except ConfigError as error:
+            yield f"request_log.url: {error}"
     if not config.cache.key_prefix.isprintable():
         yield "cache.key_prefix: must be printable"
 

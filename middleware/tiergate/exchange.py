@@ -5,17 +5,22 @@ Whoever observes requests reads this and nothing else. Nothing here decides or w
 """
 
 from collections.abc import Iterable
-from typing import Literal
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from tiergate.capacity import Account
 from tiergate.completion import Usage
+from tiergate.endpoint import Endpoint
 from tiergate.request_headers import Pairs, RequestHeaders
 from tiergate.snapshot import Candidate
 from tiergate.tiers import TIERS, Tier, is_tier
 from tiergate.wire import ChatRequest
+
+if TYPE_CHECKING:
+    from tiergate.transport import Answer
 
 Reason = Literal["explicit", "alias", "model", "default", "session"]
 
@@ -62,11 +67,54 @@ class Attempt(Struct, frozen=True):
     resent: bool = False
 
 
+class AttemptTrace(Protocol):
+    """The span of one attempt."""
+
+    def calling(self) -> AbstractContextManager[list[tuple[str, str]]]:
+        """Around sending: gives the headers that hand the trace on to the provider."""
+
+    def heard(self, answer: "Answer") -> "Answer":
+        """The answer that came, or one that listens to it: where answers are recorded."""
+
+    def unsent(self) -> None:
+        """In place of `end`: no connection was free, nothing was sent, and it was no attempt."""
+
+    def end(self, attempt: Attempt, usage: Usage | None, first_token: float | None) -> None:
+        """It is over; `first_token` in seconds from the arrival of the request."""
+
+
+class RequestTrace(Protocol):
+    """The span of one request. `id` is the trace's, in 32 hex digits, where it is recorded.
+
+    None of this raises: what it is made of is anybody's code.
+    """
+
+    @property
+    def id(self) -> str | None: ...
+
+    def decided(self, exchange: "Exchange") -> None:
+        """Its tier is known, and who offers it."""
+
+    def attempt(
+        self, exchange: "Exchange", candidate: Candidate, endpoint: Endpoint, resends: int
+    ) -> AttemptTrace | None:
+        """Begin the span of one attempt; `resends` counts the retries there before it."""
+
+    def finish(self, exchange: "Exchange", outcome: str) -> None:
+        """It has ended."""
+
+
 class Exchange(Struct):
     """One request, from arrival to the last byte of its answer.
 
-    `complete` is when its body was, from which its deadline counts; like `arrived` on the clock.
-    `account` counts what is held in memory for it, `body_bytes` of that the request's body.
+    `arrived` is on the monotonic clock, `arrived_at` Unix time. `complete` is when its body was
+    there, on the same clock: its deadline counts from it. `account` counts what is held in memory
+    for it, `body_bytes` of that the request's body; `is_read` says that the body was a JSON object.
+    `status` and `error_code` are what the client was sent. `error_status` is what the code goes
+    with: a stream that has begun says it in-band, one that broke later has none. `is_partial` says
+    that the answer behind `usage` did not end. `is_ours` is False of what the configuration passes
+    on to the host. Seconds: `first_token` from the arrival, `slept` before retries and for
+    connections, `overhead` all that was ours until the answer was ready.
     """
 
     id: str
@@ -74,6 +122,20 @@ class Exchange(Struct):
     pairs: Pairs
     account: Account
     complete: float = 0.0
+    arrived_at: float = 0
+    is_read: bool = False
+    requested_tier: Tier | None = None
+    pool: tuple["Share", ...] = ()
+    status: int | None = None
+    error_code: str | None = None
+    error_status: int | None = None
+    client_left: bool = False
+    first_token: float | None = None
+    slept: float = 0
+    overhead: float | None = None
+    trace: RequestTrace | None = None
+    is_ours: bool = True
+    is_reported: bool = False
     body_bytes: int = 0
     caller: Caller = ANONYMOUS
     headers: RequestHeaders | None = None
@@ -82,11 +144,16 @@ class Exchange(Struct):
     candidate: Candidate | None = None
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
+    is_partial: bool = False
     events_dropped: int = 0
 
     def __repr__(self) -> str:
         made = ", ".join(f"{each.candidate}: {each.fault or 'ok'}" for each in self.attempts)
         return f"<Exchange {self.id} {made or 'no attempts'}>"  # never the client's headers
+
+    def fail(self, status: int, code: str) -> None:
+        """Its answer is an error, in-band or not."""
+        self.error_status, self.error_code = status, code
 
     def forget_body(self) -> None:
         """Let go of the request's bytes: its answer is under way, and may take long."""
@@ -104,20 +171,16 @@ class Exchange(Struct):
 
 
 class Share(Struct, frozen=True):
-    """A candidate of a pool, its health, and the probability that it is chosen first."""
+    """A candidate of a pool, its health, and the probability that it is chosen first.
+
+    `seconds_left` is of its back-off.
+    """
 
     provider: str
     model: str
     state: str
     share: float
-
-
-class Explanation(Struct, frozen=True):
-    """What would become of a request: its tier, why, and who would be asked. Nothing is called."""
-
-    tier: Tier
-    reason: Reason
-    candidates: tuple[Share, ...]
+    seconds_left: float = 0
 
 
 def attempts_per_provider(attempts: Iterable[Attempt]) -> dict[str, int]:

@@ -5,17 +5,16 @@ an answer that is ready to go out, or with the error that the client is to hear.
 """
 
 import asyncio
-from collections.abc import Awaitable
 from functools import partial
 from typing import Final
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from tiergate.attempt import Asker, Delivered, Tools
 from tiergate.concede import concede
-from tiergate.errors import DeadlineExceeded, Unavailable
-from tiergate.exchange import Attempt, Exchange
+from tiergate.config import Config
+from tiergate.errors import Answerable, DeadlineExceeded, InternalError, Unavailable
+from tiergate.exchange import Attempt, AttemptTrace, Exchange
 from tiergate.faults import BUSY, AttemptFailed, Blame
 from tiergate.health import Permit
 from tiergate.opening import Commit, commit_of
@@ -23,21 +22,11 @@ from tiergate.relay import Relay
 from tiergate.retry import Standing, wait_before_retry
 from tiergate.routing import Plan
 from tiergate.snapshot import Candidate
+from tiergate.times import times_for
 
+_BUG: Final = InternalError.code
+_ABANDONED: Final = "abandoned"  # by its client
 _SLACK_SECONDS: Final = 0.05  # between the start of a deadline and that of the attempt under it
-
-
-class Times(Struct, frozen=True):
-    """Seconds of one delivery: to the commit point, and for one attempt while others are left.
-
-    `deadline` counts from the complete request, and so from before the delivery.
-    `full` is what an attempt has where the client has not shortened the deadline: only a provider
-    that was silent for so long is at fault.
-    """
-
-    deadline: float
-    attempt: float
-    full: float
 
 
 class Delivery:
@@ -53,12 +42,18 @@ class Delivery:
         self._once = exchange.request.stream and commit is Commit.FIRST_BYTE
         self._allowed = 1 if self._once else 1 + tools.config.retry.fallbacks
         self._tried = 0
-        self._times = _times(tools, exchange, commit)
+        self._times = times_for(tools, exchange, commit)
         self._deadline = exchange.complete + self._times.deadline
         self._asker = Asker(tools, exchange, commit)
         self._failures: list[tuple[Candidate, AttemptFailed]] = []
         self._suspended: list[tuple[Permit, AttemptFailed]] = []
         self._permit: Permit | None = None
+        self._span: AttemptTrace | None = None
+
+    @property
+    def config(self) -> Config:
+        """That which the request began with."""
+        return self._tools.config
 
     async def run(self) -> Delivered:
         """Deliver; raises `errors.Answerable` when nobody could serve the request."""
@@ -120,7 +115,7 @@ class Delivery:
             remaining = self._deadline - tools.clock()
             others_left = self._others_left(position)
             limit = min(times.attempt, remaining) if others_left else remaining
-            outcome = await self._attempt(candidate, permit, limit, remaining)
+            outcome = await self._attempt(candidate, permit, limit, remaining, retried)
             self._permit = None
             if isinstance(outcome, Delivered):
                 return self._served(outcome, permit)
@@ -136,6 +131,7 @@ class Delivery:
             wait = wait_before_retry(outcome, standing, tools.config.retry, tools.chance)
             if wait is not None and tools.budget.take(tools.clock()):
                 await asyncio.sleep(wait)
+                self._exchange.slept += wait
                 again = self._admit(candidate)
                 if again is not None:
                     permit, retried = again, retried + 1
@@ -162,10 +158,17 @@ class Delivery:
         last = exchange.attempts[-1]
         duration = self._tools.clock() - exchange.arrived - last.started
         broken = relay.error_code or ("provider_error" if relay.transcript.has_error else None)
+        fault = broken
+        if fault is None and not relay.transcript.complete:
+            fault = _BUG if exchange.error_code == _BUG else _ABANDONED
         exchange.attempts = (
             *exchange.attempts[:-1],
-            replace(last, duration=duration, fault=broken),
+            replace(last, duration=duration, fault=fault),
         )
+        exchange.error_code = broken or exchange.error_code
+        exchange.usage, exchange.is_partial = relay.transcript.usage, not relay.transcript.complete
+        if self._span is not None:
+            self._span.end(exchange.attempts[-1], relay.transcript.usage, exchange.first_token)
         if relay.transcript.complete:
             health.succeeded(permit)
         elif broken and not relay.is_oversized:
@@ -189,76 +192,57 @@ class Delivery:
                 self._tools.health.released(permit)
 
     async def _attempt(
-        self, candidate: Candidate, permit: Permit, limit: float, deadline: float
+        self, candidate: Candidate, permit: Permit, limit: float, deadline: float, resends: int
     ) -> Delivered | AttemptFailed:
         """One attempt, noted in the exchange; also one that the client's leaving cut short."""
-        self._exchange.candidate = candidate
+        exchange, delivered = self._exchange, None
+        exchange.candidate, exchange.first_token = candidate, None
+        span = None
+        if exchange.trace is not None:
+            endpoint = self._tools.endpoints[candidate.provider]
+            self._span = span = exchange.trace.attempt(exchange, candidate, endpoint, resends)
         started, resent = self._tools.clock(), self._asker.resent
         status: int | None = None
-        fault: str | None = "abandoned"
+        fault: str | None = _ABANDONED
         try:
             delivered = await self._asker.ask(
                 candidate,
                 limit=limit,
                 deadline=deadline,
-                # A probe ends at its first token, also where the answer is held to its end.
-                on_token=partial(self._tools.health.responds, permit),
+                on_token=partial(self._note_token, permit),
+                trace=span,
             )
             status, fault = delivered.status, None
             return delivered
         except AttemptFailed as failure:
             status, fault = failure.status, failure.fault.label
             return failure.with_traceback(None)  # its frames hold all that had been read
+        except Answerable as error:
+            fault = error.code  # ours: the process is full
+            raise
+        except Exception:
+            fault = _BUG
+            raise
         finally:
             if fault != BUSY.label:  # nothing was sent
                 attempt = Attempt(
                     candidate=candidate,
-                    started=started - self._exchange.arrived,
+                    started=started - exchange.arrived,
                     duration=self._tools.clock() - started,
                     status=status,
                     fault=fault,
                     resent=self._asker.resent and not resent,
                 )
-                self._exchange.attempts = (*self._exchange.attempts, attempt)
+                exchange.attempts = (*exchange.attempts, attempt)
+                if span is not None and (delivered is None or delivered.relay is None):
+                    span.end(attempt, exchange.usage, exchange.first_token)
+            else:
+                exchange.slept += self._tools.clock() - started
+                if span is not None:
+                    span.unsent()
 
-
-def seconds_left(tools: Tools, exchange: Exchange) -> float:
-    """What a request may still wait before anybody is asked; below 0 when it is too late.
-
-    Until its tier is decided it has the time of the tier that it names, else that of all.
-    """
-    assert exchange.request is not None
-    assert exchange.headers is not None
-    retry, headers = tools.config.retry, exchange.headers
-    named = exchange.request.tier or headers.tier
-    tier = exchange.decision.tier if exchange.decision is not None else named
-    allowed = retry.deadline(tier) if tier is not None else retry.deadline_seconds
-    until = exchange.complete + min(allowed, headers.deadline_seconds or allowed)
-    return until - tools.clock()
-
-
-async def in_time(work: Awaitable[object], tools: Tools, exchange: Exchange) -> None:
-    """Wait for what must be there before anybody is asked; raises `DeadlineExceeded`."""
-    try:
-        async with asyncio.timeout(seconds_left(tools, exchange)):
-            await work
-    except TimeoutError:
-        raise DeadlineExceeded("The deadline passed before the tiers were loaded.") from None
-
-
-def _times(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
-    assert exchange.request is not None
-    assert exchange.headers is not None
-    assert exchange.decision is not None
-    retry, streaming, tier = tools.config.retry, tools.config.streaming, exchange.decision.tier
-    allowed, asked = retry.deadline(tier), exchange.headers.deadline_seconds
-    if not exchange.request.stream:
-        deadline = min(allowed, asked or allowed)
-        attempt = retry.attempt_timeout(tier, deadline)
-        return Times(deadline, attempt, full=retry.attempt_timeout(tier, allowed))
-    first_token = streaming.first_token_timeout(tier)
-    if commit is Commit.FIRST_BYTE:  # from the attempt's start, whatever came before it
-        allowed = tools.clock() - exchange.complete + first_token
-    elif commit is Commit.COMPLETE:
-        allowed = streaming.buffered_deadline_seconds
-    return Times(min(allowed, asked or allowed), first_token, full=first_token)
+    def _note_token(self, permit: Permit) -> None:
+        """The first token has come, held back or not: here a probe ends."""
+        self._tools.health.responds(permit)
+        if self._exchange.first_token is None:
+            self._exchange.first_token = self._tools.clock() - self._exchange.arrived

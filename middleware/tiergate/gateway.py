@@ -14,46 +14,30 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from msgspec import Struct
-
 from tiergate.assembly import Assembly, ConfigSource, World
-from tiergate.attempt import Delivered, Tools
+from tiergate.attempt import Delivered
+from tiergate.completion import read_error
 from tiergate.config import Config
-from tiergate.conversation import Conversation, conversation_of, raised
-from tiergate.errors import Answerable, InternalError, Unavailable
-from tiergate.exchange import ANONYMOUS, Caller, Exchange, Explanation
-from tiergate.forward import Delivery, in_time, seconds_left
-from tiergate.health import CandidateHealth
+from tiergate.conversation import Conversation
+from tiergate.errors import Answerable, ClientGone, InternalError
+from tiergate.exchange import ANONYMOUS, Caller, Exchange
+from tiergate.explanation import Explanation, explanation_of
+from tiergate.forward import Delivery
+from tiergate.metrics import Metrics
 from tiergate.opening import Commit, commit_of
+from tiergate.preparation import prepare
 from tiergate.present import begun, presented, refusal
-from tiergate.redis_link import StoreState
 from tiergate.reply import Reply
-from tiergate.request_headers import Pairs, read_headers
-from tiergate.resolve import NotOurs, resolve
-from tiergate.routing import Plan, make_plan, shares
-from tiergate.sessions import SessionsState
-from tiergate.store import ConfigurationState
-from tiergate.tiers import TIERS
+from tiergate.reporting import Observer, Reporter
+from tiergate.request_headers import Pairs
+from tiergate.requestlog import request_log_of
+from tiergate.resolve import NotOurs
+from tiergate.status import Status, models_of, status_of
+from tiergate.telemetry import Telemetry
 from tiergate.transport import AiohttpTransport, Transport
 from tiergate.waiting import Waiting
-from tiergate.wire import parse_request
 
 _log = logging.getLogger("tiergate")
-
-
-class Status(Struct, frozen=True):
-    """What a gateway can say of itself: for health pages and for people.
-
-    `needs_restart` names the tables whose change has no effect before one; `stores` are the Redis
-    that it uses.
-    """
-
-    ready: bool
-    configuration: ConfigurationState
-    needs_restart: tuple[str, ...]
-    candidates: tuple[CandidateHealth, ...]
-    sessions: SessionsState
-    stores: tuple[StoreState, ...]
 
 
 class Gateway:
@@ -80,6 +64,8 @@ class Gateway:
         wall: Callable[[], float] = time.time,  # noqa: TID251  # likewise
         chance: random.Random | None = None,
         environ: Mapping[str, str] | None = None,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
     ) -> None:
         self._world = World(
             transport=transport or AiohttpTransport(),
@@ -91,6 +77,19 @@ class Gateway:
         self._parts = Assembly(config, self._world, read=read, accepted=accepted, watch=watch)
         self.capacity = self._parts.capacity
         self.health = self._parts.health
+        self.metrics = Metrics()
+        self.health.on_failure = self.metrics.failed
+        parts = self._parts  # not ourselves: who lets go of us is rid of us at once
+        telemetry = Telemetry(
+            tracer_provider,
+            meter_provider,
+            source=self,
+            capture_content=lambda: parts.config.telemetry.capture_content,
+        )
+        self._reporter = Reporter(self.metrics, telemetry, clock)
+        self._log = request_log_of(self.config.request_log, clock=clock, wall=wall)
+        if self._log is not None:
+            self._reporter.add(self._log)
 
     def __repr__(self) -> str:
         return f"<Gateway {self._parts.store!r}, providers {', '.join(self.config.providers)}>"
@@ -119,10 +118,14 @@ class Gateway:
     async def open(self) -> None:
         """Load the tiers, so that the first request does not have to, and keep them fresh."""
         await self._parts.open()
+        if self._log is not None:
+            self._log.open()
 
     async def close(self) -> None:
         """Close the connections that the running loop holds; a later request opens new ones."""
         await self._parts.close()
+        if self._log is not None:
+            await self._log.close()
 
     async def reload(self) -> None:
         """Read the configuration, its keys and its tiers again, at once.
@@ -132,77 +135,85 @@ class Gateway:
         """
         await self._parts.reload()
 
-    def begin(self, pairs: Pairs) -> Exchange:
+    def begin(self, pairs: Pairs, *, path: str = "", scheme: str = "http") -> Exchange:
         """The exchange of a request that has just arrived with these headers (lower-case names)."""
-        account = self.capacity.account()
-        return Exchange(
-            id=str(uuid.uuid4()), arrived=self._world.clock(), pairs=pairs, account=account
+        exchange = Exchange(
+            id=str(uuid.uuid4()),
+            arrived=self._world.clock(),
+            pairs=pairs,
+            account=self.capacity.account(),
+            arrived_at=self._world.wall(),
         )
+        self._reporter.began(exchange, path, scheme, self.paths)
+        return exchange
+
+    def end(self, exchange: Exchange) -> None:
+        """Report a request that has ended; leaving `handle` does it too, and once is enough."""
+        self._reporter.ended(exchange)
+
+    def observe(self, observer: Observer) -> None:
+        """Let an observer hear of every request that ends from now on."""
+        self._reporter.add(observer)
 
     @asynccontextmanager
     async def handle(self, exchange: Exchange, body: bytes) -> AsyncIterator[Reply]:
         """Serve one request: the reply while inside, everything let go on leaving.
 
-        Raises `NotOurs` for a request that the configuration passes on to the host.
+        Raises `NotOurs` for a request that the configuration passes on to the host; nothing is
+        told of it unless somebody answers it after all.
         """
-        exchange.complete = self._world.clock()
-        reply = await self._reply(exchange, body)
-        del body  # a stream may be long; whoever needs the request's bytes has them
+        exchange.complete, reply = self._world.clock(), None
         try:
+            reply = await self._reply(exchange, body)
+            del body  # a stream may be long; whoever needs the request's bytes has them
+            exchange.status = reply.status
+            if not isinstance(reply.stream, Waiting):  # else an attempt is still under way
+                exchange.overhead = self._overhead(exchange)
             yield reply
+        except NotOurs:
+            exchange.is_ours = False
+            raise
+        except Exception as error:
+            exchange.client_left = isinstance(error, (ClientGone, OSError))
+            if not exchange.client_left:
+                exchange.fail(InternalError.status, self._bug(exchange).code)
+            raise
+        except BaseException:  # cancelled: some servers say so
+            exchange.client_left = True
+            raise
         finally:
             try:
-                if reply.stream is not None:
+                if reply is not None and reply.stream is not None:
                     await reply.stream.close()
             finally:
                 exchange.account.close()
                 self._parts.prober.wake()
+                self._reporter.ended(exchange)
 
     def refuse(self, exchange: Exchange, error: Answerable) -> Reply:
         """The answer to a request that ends with an error of ours."""
+        exchange.status = error.status
+        exchange.fail(error.status, error.code)
         return refusal(exchange, error, self.config.headers, self._latency(exchange))
 
     def explain(
         self, body: bytes, *, pairs: Pairs | None = None, caller: Caller = ANONYMOUS
     ) -> Explanation:
         """What would become of a request; raises `Answerable` where it would be refused."""
-        snapshot = self._parts.store.snapshot
-        if snapshot is None:
-            raise Unavailable("The tiers are not loaded yet.", retry_after=1)
-        request, headers = parse_request(body), read_headers(pairs or [])
-        decision = resolve(request, headers, caller, snapshot, self.config.routing)
-        return Explanation(
-            tier=decision.tier,
-            reason=decision.reason,
-            candidates=shares(decision, snapshot, self.health),
-        )
+        return explanation_of(self._parts, body, pairs or [], caller)
 
     def models(self) -> dict[str, str]:
         """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""
-        snapshot = self._parts.store.snapshot
-        if snapshot is None:
-            return {}
-        ours = dict.fromkeys([*TIERS, *self.config.routing.aliases], "tiergate")
-        offers = {name: route.candidates[0].provider for name, route in snapshot.models.items()}
-        return ours | {name: owner for name, owner in offers.items() if name not in ours}
+        return models_of(self._parts)
 
     def status(self) -> Status:
         """Whether requests can be served, from which configuration, and what is amiss."""
-        parts, snapshot = self._parts, self._parts.store.snapshot
-        candidates = dict.fromkeys(snapshot.candidates()) if snapshot is not None else {}
-        return Status(
-            ready=snapshot is not None,
-            configuration=parts.configuration,
-            needs_restart=parts.needs_restart,
-            candidates=tuple(parts.health.of(candidates)),
-            sessions=parts.sessions.state(),
-            stores=tuple(link.state for link in parts.links),
-        )
+        return status_of(self._parts, self._log)
 
     async def _reply(self, exchange: Exchange, body: bytes) -> Reply:
         try:
-            tools, plan, conversation = await self._prepare(exchange, body)
-            delivery, config = Delivery(tools, exchange, plan), tools.config
+            delivery, conversation = await prepare(self._parts, self.metrics, exchange, body)
+            config = delivery.config
             work = partial(self._deliver, exchange, delivery, conversation)
             assert exchange.request is not None
             if exchange.request.stream and commit_of(exchange, config.streaming) is Commit.COMPLETE:
@@ -217,41 +228,6 @@ class Gateway:
         except Exception:  # noqa: BLE001  # the outermost wrapper
             return self.refuse(exchange, self._bug(exchange))
 
-    async def _prepare(
-        self, exchange: Exchange, body: bytes
-    ) -> tuple[Tools, Plan, Conversation | None]:
-        """Decide. What is live at this moment serves the request to its end."""
-        parts = self._parts
-        parts.tend()
-        exchange.headers = read_headers(exchange.pairs)
-        exchange.request = parse_request(body)
-        if parts.store.snapshot is None:
-            await in_time(parts.store.load(), parts.tools, exchange)
-        # Read together, with no await between them: a reload swaps them together.
-        snapshot, tools = parts.store.snapshot, parts.tools
-        assert snapshot is not None
-        exchange.decision = resolve(
-            exchange.request, exchange.headers, exchange.caller, snapshot, tools.config.routing
-        )
-        conversation = conversation_of(
-            exchange, lambda: parts.sessions, parts.key_prefix, self._world.wall
-        )
-        session = None
-        if conversation is not None:
-            # Half of what is left, so that a silent store leaves the request its turn.
-            seconds = seconds_left(tools, exchange) / 2
-            session = await conversation.recall(exchange.caller, snapshot, seconds=seconds)
-            exchange.decision = raised(exchange.decision, session)
-        plan = make_plan(
-            exchange.decision,
-            snapshot,
-            tools.health,
-            tools.chance,
-            session=session,
-            last_resort=tools.config.health.last_resort,
-        )
-        return tools, plan, conversation
-
     async def _deliver(
         self, exchange: Exchange, delivery: Delivery, conversation: Conversation | None
     ) -> Delivered:
@@ -260,6 +236,8 @@ class Gateway:
             delivered = await delivery.run()
             if conversation is not None and delivered.relay is not None:
                 delivered.relay.on_success = partial(conversation.bind, exchange)
+            elif delivered.status >= 400:
+                exchange.fail(delivered.status, read_error(delivered.body).code or "rejected")
             elif conversation is not None and exchange.attempts[-1].fault is None:
                 await conversation.bind(exchange)
             return delivered
@@ -293,6 +271,11 @@ class Gateway:
         if done:
             return presented(exchange, delivery.result(), config.headers, latency)
         return begun(exchange, waiting, config.headers, latency)
+
+    def _overhead(self, exchange: Exchange) -> float:
+        """Seconds since the body was there that were ours: neither a provider's nor a wait."""
+        waited = sum(attempt.duration for attempt in exchange.attempts) + exchange.slept
+        return max(0.0, self._world.clock() - exchange.complete - waited)
 
     def _latency(self, exchange: Exchange) -> float:
         return self._world.clock() - exchange.arrived

@@ -94,12 +94,16 @@ class _Record:
 
 
 class Health:
-    """The memory of failures. Read when planning and before every send, written by verdicts."""
+    """The memory of failures. Read when planning and before every send, written by verdicts.
+
+    `on_failure` hears of every verdict that counts, by provider and model.
+    """
 
     def __init__(self, settings: HealthSettings, clock: Callable[[], float]) -> None:
         self._settings = settings
         self._clock = clock
         self._records: dict[Key, _Record] = {}
+        self.on_failure: Callable[[str, str], None] = _nobody
 
     def __repr__(self) -> str:
         lines = [
@@ -129,7 +133,7 @@ class Health:
         now = self._clock()
         return [
             CandidateHealth(*key, record.state.value, record.failures, max(0.0, record.until - now))
-            for key, record in self._records.items()
+            for key, record in self._records.copy().items()  # metrics ask from a thread of theirs
             if record.state is not State.AVAILABLE
         ]
 
@@ -193,6 +197,7 @@ class Health:
         if record is None:
             return
         record.failures += 1
+        self.on_failure(*permit.key)
         beyond = record.failures - settings.failures_to_open
         if beyond < 0:
             return
@@ -238,6 +243,10 @@ class Health:
         if permit.key in self._records:
             return None  # of an earlier epoch
         return self._records.setdefault(permit.key, _Record())
+
+
+def _nobody(provider: str, model: str) -> None:
+    del provider, model
 
 
 def _key(candidate: Candidate) -> Key:

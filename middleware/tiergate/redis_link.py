@@ -137,6 +137,11 @@ class RedisLink:
             self._open_breaker(line, said)
             raise RedisDown(f"{self.name}: {said}") from error
 
+    async def open(self) -> None:
+        """Have the driver ready: it takes 0.2 s to import, which a request would wait for."""
+        if asyncio.get_running_loop() not in self._lines:
+            await self._open()
+
     async def close(self) -> None:
         """Close what the running loop holds open."""
         line = self._lines.get(asyncio.get_running_loop())

@@ -14,12 +14,14 @@ from tiergate.wire import parse_conversation, parse_tier
 
 Pairs = list[tuple[bytes, bytes]]
 
+TRACE_CONTEXT: Final = frozenset({"traceparent", "tracestate"})
+
 PASSED_ON: Final = frozenset(
     {b"content-type", b"accept", b"openai-beta", b"traceparent", b"tracestate"}
 )
 """What every provider gets of the client's headers; `forward_headers` adds to it per provider.
 
-The trace context passes through as it came: there are no spans of our own yet to continue it with.
+The trace context passes through as it came where no trace of our own is recorded.
 """
 
 CLIENT_CREDENTIALS: Final = frozenset(

@@ -29,7 +29,11 @@ def resolve(
     routing: Routing,
 ) -> Decision:
     """Decide; raises `ModelNotFound`, `TierNotAllowed` or `NotOurs`."""
-    decision = _decide(request, headers, caller, snapshot, routing)
+    return granted(asked_for(request, headers, caller, snapshot, routing), caller)
+
+
+def granted(decision: Decision, caller: Caller) -> Decision:
+    """What the caller gets of what was asked for; raises `TierNotAllowed`."""
     if caller.max_tier is not None and RANK[decision.tier] > RANK[caller.max_tier]:
         if decision.reason == "default":  # the caller asked for nothing that it may not have
             return Decision(tier=caller.max_tier, reason="default")
@@ -37,13 +41,14 @@ def resolve(
     return decision
 
 
-def _decide(
+def asked_for(
     request: ChatRequest,
     headers: RequestHeaders,
     caller: Caller,
     snapshot: Snapshot,
     routing: Routing,
 ) -> Decision:
+    """The decision but for what the caller may have; raises `ModelNotFound` or `NotOurs`."""
     named = request.tier or headers.tier
     if named is not None:
         return Decision(tier=named, reason="explicit")

@@ -35,7 +35,9 @@ class Responder:
         self._scope = scope
         self._receive = receive
         self._send = send
-        self._exchange: Exchange = gateway.begin(scope["headers"])
+        self._exchange: Exchange = gateway.begin(
+            scope["headers"], path=scope["path"], scheme=scope.get("scheme", "http")
+        )
         self._listener: asyncio.Task[None] | None = None
 
     async def run(
@@ -48,9 +50,10 @@ class Responder:
         except Overloaded as error:
             await self._send_refusal(self._gateway.refuse(self._exchange, error))
         except (ClientGone, OSError):
-            pass  # nobody is there to answer; some servers say so by an OSError of `send`
+            self._exchange.client_left = True  # some servers say so by an OSError of `send`
         finally:
             self._exchange.account.close()
+            self._gateway.end(self._exchange)
 
     async def _answer(self, authorize: Authorize | None, body: AsyncIterator[bytes] | None) -> None:
         reply = await self._admit(authorize, body)
@@ -60,10 +63,16 @@ class Responder:
             await self._send_refusal(reply)
 
     async def refuse(self, error: Answerable) -> None:
-        """Answer with an error when the whole body has been read."""
+        """Answer with an error what `run` has passed on: the whole body has been read."""
+        self._exchange.is_ours = True
         reply = self._gateway.refuse(self._exchange, error)
-        await self._start(reply)
-        await self._write(reply.body, more=False)
+        try:
+            await self._start(reply)
+            await self._write(reply.body, more=False)
+        except OSError:
+            self._exchange.client_left = True
+        finally:
+            self._gateway.end(self._exchange)
 
     async def _admit(
         self, authorize: Authorize | None, body: AsyncIterator[bytes] | None

@@ -91,6 +91,8 @@ def _facts(exchange: Exchange, *, latency: float, opened: bool) -> list[tuple[st
         facts.append(("x-arbstr-retries", history(exchange.attempts)))
     if exchange.request is not None and exchange.request.stream:
         facts.append(("x-arbstr-streaming", "true"))
+    if exchange.trace is not None and exchange.trace.id is not None:
+        facts.append(("x-sentinel-trace-id", exchange.trace.id))
     if not opened:
         facts.append(("x-arbstr-latency-ms", str(round(latency * 1000))))
         cost = exchange.cost

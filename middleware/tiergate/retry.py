@@ -80,6 +80,13 @@ def parse_retry_after(text: str | None, wall_now: float) -> float | None:
     return max(0.0, when.replace(tzinfo=when.tzinfo or UTC).timestamp() - wall_now)
 
 
+class BudgetState(Struct, frozen=True):
+    """How many retries may still be made now (None: no limit), how many were refused so far."""
+
+    left: float | None
+    refused: int
+
+
 class RetryBudget:
     """How many retries a process may make: a share of its requests over a sliding window.
 
@@ -88,6 +95,7 @@ class RetryBudget:
 
     def __init__(self, settings: Retry) -> None:
         self._width = 0.0
+        self._refused = 0
         self.reconfigure(settings)
 
     def __repr__(self) -> str:
@@ -114,9 +122,16 @@ class RetryBudget:
             return True
         self._move(now)
         if sum(self._retries) + 1 > self._allowed():
+            self._refused += 1
             return False
         self._retries[self._bucket % _BUCKETS] += 1
         return True
+
+    def state(self, now: float) -> BudgetState:
+        if self._ratio == 0:
+            return BudgetState(None, self._refused)
+        self._move(now)
+        return BudgetState(max(0.0, self._allowed() - sum(self._retries)), self._refused)
 
     def _allowed(self) -> float:
         return max(self._minimum, self._ratio * sum(self._requests))

@@ -36,7 +36,7 @@ def make_plan(
     drawn by weight without replacement: the first is the choice, the others stand by. A session
     has its candidate first, or in a higher tier somebody of its provider.
     """
-    pool = _pool(decision, snapshot)
+    pool = pool_of(decision, snapshot)
     available = tuple(candidate for candidate in pool if health.admits(candidate))
     if not available:
         nearest = min(pool, key=health.seconds_left)
@@ -72,7 +72,7 @@ def _favourite(
 
 def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Share, ...]:
     """How likely each candidate is to be the first of a plan; raises `TierNotConfigured`."""
-    pool = _pool(decision, snapshot)
+    pool = pool_of(decision, snapshot)
     available = [candidate for candidate in pool if health.admits(candidate)]
     weights = {candidate: candidate.weight for candidate in available}
     if decision.model is not None:
@@ -84,12 +84,14 @@ def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Shar
             candidate.model,
             health.state(candidate).value,
             weights.get(candidate, 0.0) / total if total else 0.0,
+            health.seconds_left(candidate),
         )
         for candidate in pool
     )
 
 
-def _pool(decision: Decision, snapshot: Snapshot) -> tuple[Candidate, ...]:
+def pool_of(decision: Decision, snapshot: Snapshot) -> tuple[Candidate, ...]:
+    """Who may serve a decision, in the order of the configuration; raises `TierNotConfigured`."""
     if decision.model is not None:
         return snapshot.models[decision.model].candidates
     pool = snapshot.pools[decision.tier]

@@ -81,7 +81,12 @@ def may_write(held: Session | None, new: Session, read: Session | None) -> bool:
 
 
 def session_key(prefix: str, caller: Caller, authorization: bytes | None, conversation: str) -> str:
-    """`{prefix}session:{owner}:{conversation}`; the owner is a digest, never a credential.
+    """`{prefix}session:{owner}:{conversation}`; the owner is a digest, never a credential."""
+    return f"{prefix}session:{owner_digest(caller, authorization)}:{conversation}"
+
+
+def owner_digest(caller: Caller, authorization: bytes | None) -> str:
+    """Whose a request is, in 32 hex digits.
 
     Who `authorize` named owns it, else whoever sends the same Authorization, else everybody who
     sends none. The three kinds never share a session, whatever they are called.
@@ -92,7 +97,7 @@ def session_key(prefix: str, caller: Caller, authorization: bytes | None, conver
         owner = b"authorization:" + authorization
     else:
         owner = b"anonymous:"
-    return f"{prefix}session:{sha256(owner).hexdigest()[:_OWNER_CHARACTERS]}:{conversation}"
+    return sha256(owner).hexdigest()[:_OWNER_CHARACTERS]
 
 
 class MemorySessions:

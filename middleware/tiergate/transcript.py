@@ -82,7 +82,7 @@ class Transcript:
         self.has_token = self.has_token or chunk.token or bool(chunk.finished)
         self.has_error = chunk.error.present or event.name == b"error"
         self._finished.update(chunk.finished)
-        self.usage = chunk.usage or self.usage
+        self.usage = self.usage.updated(chunk.usage) if self.usage else chunk.usage
         if chunk.usage_only and not self._relay_usage and not self.has_error:
             return b""
         return event.raw

@@ -40,6 +40,7 @@ class Waiting:
         try:
             delivered = self._delivery.result()
         except Answerable as error:
+            self._exchange.fail(error.status, error.code)
             await self._send(write, event(error.body()))
             return
         if delivered.relay is None:  # the provider's own refusal

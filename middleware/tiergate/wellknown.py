@@ -28,3 +28,10 @@ WELL_KNOWN: Final[dict[str, WellKnown]] = {
     "ollama": WellKnown("http://127.0.0.1:11434/v1", ""),
     "vllm": WellKnown("http://127.0.0.1:8000/v1", ""),
 }
+
+_GEN_AI_NAMES: Final = {"azure": "azure.ai.openai", "gemini": "gcp.gemini", "mistral": "mistral_ai"}
+
+
+def gen_ai_name(provider: str) -> str:
+    """What OpenTelemetry's GenAI conventions call a provider; others keep their name."""
+    return _GEN_AI_NAMES.get(provider, provider)

@@ -53,7 +53,11 @@ class ChatRequest(Struct, frozen=True):
 
 def parse_request(body: bytes) -> ChatRequest:
     """Read a chat request; raise `InvalidRequest` naming the member that is wrong."""
-    members = _top_level(body)
+    return read_request(read_members(body))
+
+
+def read_request(members: dict[str, Raw]) -> ChatRequest:
+    """The request that these members are; takes ours out of them. Raises `InvalidRequest`."""
     if memoryview(members.get("messages", b""))[:1].tobytes() != b"[":
         raise InvalidRequest("'messages' must be an array of messages.", param="messages")
     options = _stream_options(members.get("stream_options"))
@@ -87,7 +91,8 @@ def parse_conversation(name: str | None, *, param: str) -> str | None:
     )
 
 
-def _top_level(body: bytes) -> dict[str, Raw]:
+def read_members(body: bytes) -> dict[str, Raw]:
+    """The members of a JSON object, as they came; raises `InvalidRequest` for anything else."""
     try:
         if not body.isascii():
             body.decode()  # msgspec does not look inside the strings it keeps raw

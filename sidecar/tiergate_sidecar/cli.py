@@ -1,10 +1,10 @@
 """`tiergate`: the command line. What is wrong is said in one line, with exit code 1."""
 
 import asyncio
-import re
+import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -14,7 +14,7 @@ import msgspec
 import uvloop
 
 from tiergate import (
-    Config,
+    TIERS,
     ConfigError,
     Document,
     Gateway,
@@ -22,18 +22,19 @@ from tiergate import (
     read_document,
     warnings_of,
 )
+from tiergate_sidecar.effective import MASK, effective
+from tiergate_sidecar.explaining import explained, read_body, told
+from tiergate_sidecar.login import read_token
 from tiergate_sidecar.logs import configure_logging, hold_logs
 from tiergate_sidecar.mock import MockProviders
 from tiergate_sidecar.mock_faults import known_faults
+from tiergate_sidecar.otel import Exporting, configure_telemetry
 from tiergate_sidecar.reading import Reading
 from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
 from tiergate_sidecar.server import serve as serve_forever
-from tiergate_sidecar.settings import Address, Settings, parse_address, settings_of
+from tiergate_sidecar.settings import Address, parse_address, settings_of
 
 DEFAULT_FILE = Path("tiergate.toml")
-
-_CREDENTIALS = re.compile(r"(?<=://)([^:/@]*:)?[^/]*@")
-"""Of a URL: what is before its last `@`; a user name stays where a password follows it."""
 
 _config_option = click.option(
     "-c", "--config", "file", type=click.Path(path_type=Path), help="TOML, YAML or JSON."
@@ -68,12 +69,42 @@ def check(file: Path | None) -> None:
         document = _read(file or _default_file(), {})
         settings, config = settings_of(document)
         gateway = Gateway(config)
+        read_token(settings.admin, time.time)  # noqa: TID251  # the composition root
     except ConfigError as error:
         _fail(error)
-    for line in _described(document, settings, gateway.config):
-        click.echo(line)
+    for each in effective(settings, gateway.config, document):
+        shown = each.value if each.value == MASK else msgspec.json.encode(each.value).decode()
+        click.echo(f"{each.path} = {shown}  ({each.origin})")
     for warning in warnings_of(gateway.config):
         click.echo(f"warning: {warning}", err=True)
+
+
+@main.command()
+@_config_option
+@click.option("-f", "--file", "body", help="A chat request's JSON body; - is stdin.")
+@click.option("--tier", type=click.Choice(TIERS), help="Ask for a tier.")
+@click.option("--model", help="Ask for a model, or whatever an app calls one.")
+@click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+@click.argument("text", required=False)
+def explain(
+    file: Path | None,
+    body: str | None,
+    tier: str | None,
+    model: str | None,
+    as_json: bool,
+    text: str | None,
+) -> None:
+    """Tell what would become of a request, and call nobody."""
+    try:
+        _, config = settings_of(_read(file or _default_file(), {}))
+        explanation = explained(config, read_body(body, text, tier, model))
+    except ConfigError as error:
+        _fail(error)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(explanation)))
+    else:
+        for line in told(explanation):
+            click.echo(line)
 
 
 @main.command()
@@ -122,27 +153,55 @@ async def _serve_file(file: Path | None, flags: Mapping[str, Any]) -> None:
     hold_logs()
     file = file or _default_file()
     reading = Reading(partial(_read, file, flags), configure_logging)
-    # Also without a file: keys and tiers may be files too.
-    gateway = Gateway(file or {}, read=reading, accepted=reading.accepted, watch=True)
-    await _serve(reading, gateway, _say_started)
+    async with _exporting(reading) as otel:
+        gateway = Gateway(
+            file or {},
+            read=reading,
+            accepted=reading.accepted,
+            watch=True,  # keys and tiers may be files too
+            tracer_provider=otel.tracer_provider,
+            meter_provider=otel.meter_provider,
+        )
+        # Where the rows go to stdout, nothing else does.
+        err = gateway.config.request_log.url.startswith("stdout:")
+        await _serve(reading, gateway, partial(_say_started, err=err), otel)
 
 
 async def _serve_mock(flags: Mapping[str, Any]) -> None:
     async with MockProviders(now=time.time) as providers:  # noqa: TID251  # the composition root
         tables = mock_config(providers.base_url)
         reading = Reading(partial(read_document, tables, flags=flags), configure_logging)
-        gateway = Gateway({}, read=reading, accepted=reading.accepted)
-        await _serve(reading, gateway, _say_mock_started)
+        async with _exporting(reading) as otel:
+            gateway = Gateway(
+                {},
+                read=reading,
+                accepted=reading.accepted,
+                tracer_provider=otel.tracer_provider,
+                meter_provider=otel.meter_provider,
+            )
+            await _serve(reading, gateway, _say_mock_started, otel)
+
+
+def _exporting(reading: Reading) -> Exporting:
+    environ = os.environ  # noqa: TID251  # the composition root, of variables that are not ours
+    _, config = settings_of(reading.document)
+    return configure_telemetry(config.telemetry.service_name, environ)
 
 
 async def _serve(
-    reading: Reading, gateway: Gateway, started: Callable[[Address, Address | None], None]
+    reading: Reading,
+    gateway: Gateway,
+    started: Callable[[Address, Address | None], None],
+    otel: Exporting,
 ) -> None:
     await serve_forever(
         reading.started_with.server,
         gateway,
         started=started,
         needs_restart=lambda: reading.needs_restart,
+        admin=reading.started_with.admin,
+        configuration=lambda: effective(reading.settings, gateway.config, reading.document),
+        ended=otel.begin_close,
     )
 
 
@@ -161,10 +220,10 @@ async def _run_mock(listen: str) -> None:
         raise ConfigError(f"--listen: cannot listen on {address}: {error.strerror}") from None
 
 
-def _say_started(clients: Address, admin: Address | None) -> None:
-    click.echo(f"tiergate {__version__} listens on http://{clients}")
+def _say_started(clients: Address, admin: Address | None, *, err: bool = False) -> None:
+    click.echo(f"tiergate {__version__} listens on http://{clients}", err=err)
     if admin is not None:
-        click.echo(f"health is at http://{admin}/health/ready")
+        click.echo(f"operators: http://{admin}/ (the inspector), /health, /metrics", err=err)
 
 
 def _say_mock_started(clients: Address, admin: Address | None) -> None:
@@ -178,25 +237,3 @@ def _say_mock_started(clients: Address, admin: Address | None) -> None:
 and -H '{MOCK_FAULT_HEADER}: 503' to see a provider fail and nobody notice.\
 """
     )
-
-
-def _described(document: Document, settings: Settings, config: Config) -> Iterator[str]:
-    tables = {**msgspec.to_builtins(settings), **msgspec.to_builtins(config)}
-    for path, value in sorted(_leaves(tables)):
-        yield f"{path} = {_shown(path, value)}  ({document.origins.get(path, 'default')})"
-
-
-def _shown(path: str, value: object) -> str:
-    if ".headers." in path:
-        return "****"
-    if isinstance(value, str):
-        value = _CREDENTIALS.sub(r"\1****@", value)
-    return msgspec.json.encode(value).decode()
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value

@@ -1,5 +1,7 @@
 """The sidecar's own errors, in the one shape, and how a page answers with one."""
 
+import math
+
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +32,14 @@ class ModelNotFound(Answerable):
     code = "model_not_found"
 
 
+class ProviderNotFound(Answerable):
+    """404 for a query about a provider that nobody has heard of."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "provider_not_found"
+
+
 class NotJson(Answerable):
     """415 for a `POST` to the operators' listener that a foreign page's form could have made."""
 
@@ -46,6 +56,46 @@ class HostRefused(Answerable):
     code = "host_not_allowed"
 
 
+class TokenRequired(Answerable):
+    """401 for the operators' pages without their token."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class QueryInvalid(Answerable):
+    """400 for a page's query, naming the parameter that is wrong."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class RequestUnknown(Answerable):
+    """404 for a request that neither the log nor the memory of the last ones has."""
+
+    status = 404
+    type = "invalid_request_error"
+    code = "request_not_found"
+
+
+class BodyTooLarge(Answerable):
+    """413 for a body that the clients' listener would refuse too."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "request_too_large"
+
+
+class TooManyFollowers(Answerable):
+    """503 for a live page beyond those that one process feeds at a time."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "overloaded"
+
+
 class ReloadRefused(Answerable):
     """400 for a configuration that cannot be used; the message names the path of what is wrong."""
 
@@ -54,9 +104,22 @@ class ReloadRefused(Answerable):
     code = "configuration_refused"
 
 
+class HistoryUnavailable(Answerable):
+    """503 when the store of the request log cannot be read now."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "history_unavailable"
+
+
 def answered(error: Answerable) -> Response:
     """The answer to an error."""
-    return Response(error.body(), status_code=error.status, media_type="application/json")
+    response = Response(error.body(), status_code=error.status, media_type="application/json")
+    if error.retry_after is not None:
+        response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
+    if isinstance(error, TokenRequired):
+        response.headers["www-authenticate"] = "Bearer"
+    return response
 
 
 async def answer(_: Request, error: Exception) -> Response:

@@ -52,5 +52,8 @@ def configure_logging(settings: Logging) -> None:
 
 def _is_news(record: logging.LogRecord) -> bool:
     """uvicorn says in one line how many requests the end of the grace has cancelled; that each of
-    them then ended with a traceback is its own doing."""
+    them then ended with a traceback is its own doing. An answer that is left unfinished is our way
+    to end a reader that takes nothing; a bug of ours would come with its traceback."""
+    if record.getMessage() == "ASGI callable returned without completing response.":
+        return False
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))

@@ -15,8 +15,8 @@ from tiergate_sidecar.settings import Logging, Settings, settings_of
 class Reading:
     """Calling it reads `document` and gives the library's part; raises `ConfigError`.
 
-    `settings` are those of the last reading that the gateway has `accepted`; `configure` is called
-    with their logging whenever it has changed.
+    `document` and `settings` are those of the last reading that the gateway has `accepted`;
+    `configure` is called with their logging whenever it has changed.
     """
 
     def __init__(
@@ -24,17 +24,22 @@ class Reading:
     ) -> None:
         self._document = document
         self._configure = configure
-        self.settings, _ = settings_of(document())
-        self._started_with = self._read = self.settings
+        self.document = document()
+        self.settings, _ = settings_of(self.document)
+        self._started_with = self.settings
+        self._read = self.document, self.settings
         configure(self.settings.logging)
 
     def __call__(self) -> Config:
-        self._read, config = settings_of(self._document())
+        document = self._document()
+        settings, config = settings_of(document)
+        self._read = document, settings
         return config
 
     def accepted(self) -> None:
         """What was read last is live: for the gateway to call."""
-        known, self.settings = self.settings, self._read
+        known = self.settings
+        self.document, self.settings = self._read
         if self.settings.logging != known.logging:
             self._configure(self.settings.logging)
 
@@ -46,5 +51,7 @@ class Reading:
     @property
     def needs_restart(self) -> tuple[str, ...]:
         """The sidecar's tables that have changed and only a restart can follow."""
-        now = replace(self.settings.server, strict=self._started_with.server.strict)  # live
-        return () if now == self._started_with.server else ("server",)
+        now, then = self.settings, self._started_with
+        server = replace(now.server, strict=then.server.strict)  # that one is live
+        tables = {"server": (server, then.server), "admin": (now.admin, then.admin)}
+        return tuple(name for name, (new, old) in tables.items() if new != old)

@@ -36,6 +36,7 @@ def mock_config(base_url: Callable[[str], str]) -> dict[str, Any]:
             for tier, pool in _MOCK_TIERS.items()
         },
         "health": {"initial_backoff_seconds": 5},  # short enough to be watched
+        "request_log": {"url": ""},
     }
 
 
@@ -64,7 +65,7 @@ default_tier = "simple"         # for requests that name neither tier nor model
 # api_key_env = "LOCAL_API_KEY"  # or api_key_file; neither where none is needed
 
 # Candidates of a tier. The weight of a draw is 1 / relative_cost (1 to 10). Prices are US dollars
-# per million tokens, for x-arbstr-cost-usd only: look them up, they change.
+# per million tokens, for costs only: look them up, they change.
 [[tiers.simple]]
 provider = "openai"
 model = "gpt-5-nano"

@@ -3,11 +3,15 @@
 Values only; nothing here opens a socket or reads a file itself.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import replace
 
 from tiergate import Config, ConfigError, Document, config_of, decode_tables
+
+REQUEST_LOG: Final = "sqlite:///tiergate.db"
+"""`request_log.url` where nothing is said of it."""
 
 
 class Server(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,10 +32,21 @@ class Logging(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     format: Literal["console", "json"] = "console"
 
 
+class Admin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may see the operators' pages, and how much of the past they show."""
+
+    token_env: str = ""
+    """Names the variable that holds the token; without one only loopback sees the pages."""
+    recent_requests: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    """Kept in memory for the inspector, about 2 kB each. A page that opens is sent all of them, and
+    each query looks at all: of more, that takes the one core from the requests for too long."""
+
+
 class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The tables that the library passes by."""
 
     server: Server = Server()
+    admin: Admin = Admin()
     logging: Logging = Logging()
 
 
@@ -70,4 +85,11 @@ def settings_of(document: Document) -> tuple[Settings, Config]:
             parse_address(text, f"server.{where}")
     if not settings.server.listen:
         raise ConfigError("server.listen: must not be empty")
-    return settings, config_of(document)
+    return settings, _with_log(config_of(document), document)
+
+
+def _with_log(config: Config, document: Document) -> Config:
+    """The library keeps no request log unless it is asked to; the sidecar keeps one unless not."""
+    if "url" in document.values.get("request_log", {}):
+        return config
+    return replace(config, request_log=replace(config.request_log, url=REQUEST_LOG))
