@@ -6,7 +6,7 @@ ends up in any part of a URL.
 
 from importlib.util import find_spec
 from typing import Final, Literal
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
@@ -73,26 +73,28 @@ def _sqlite(rest: str) -> LogUrl:
 
 
 def _postgresql(url: str) -> LogUrl:
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise _wrong("its host cannot be read") from None
-    user, _, hosts = parts.netloc.rpartition("@")
     if not url.startswith("postgresql://"):
         raise _wrong("two slashes follow postgresql:")
-    if "@" in user + parts.path + parts.query or parts.fragment or not url.isprintable():
+    # Not urlsplit's: what it makes of several hosts with brackets is another thing in each Python.
+    place, _, fragment = url.removeprefix("postgresql://").partition("#")
+    place, _, query = place.partition("?")
+    place, slash, database = place.partition("/")
+    user, _, hosts = place.rpartition("@")
+    if hosts.count("[") != hosts.count("]"):
+        raise _wrong("its host cannot be read")
+    if "@" in user + database + query or fragment or not url.isprintable():
         raise _wrong("in a password, / is written %2F, ? is %3F, # is %23, and @ is %40")
     for host in hosts.split(","):
         port = host.rpartition("]")[2].partition(":")[2]
         if port and not (port.isascii() and port.isdigit() and int(port[:6]) in range(1, 65536)):
             raise _wrong("its port is not a number")
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    options = dict(parse_qsl(query, keep_blank_values=True))
     said = [user.partition(":")[2], *(options.get(name, "") for name in _SECRETS)]
     shown = f"{user.partition(':')[0]}@{hosts}" if user else hosts
     return LogUrl(
         kind="postgresql",
         where=url,
-        name=f"postgresql://{shown}{parts.path}",
+        name=f"postgresql://{shown}{slash}{database}",
         options=frozenset(options),
         secrets=tuple(dict.fromkeys(each for raw in said for each in (raw, unquote(raw)) if each)),
     )
