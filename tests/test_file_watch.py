@@ -173,6 +173,28 @@ async def test_each_swap_of_a_mounted_config_map_is_noticed(tmp_path):
     assert seen == ["number 2", "number 3", "number 4", "number 5"]
 
 
+async def test_what_changes_after_the_first_look_and_before_anything_notifies_is_noticed(tmp_path):
+    path = tmp_path / "a.toml"
+    path.write_text("one")
+
+    class Late(type(tmp_path)):  # type: ignore[misc]
+        looks = 0
+
+        def stat(self, **_: bool) -> os.stat_result:
+            seen = path.stat()
+            Late.looks += 1
+            if Late.looks == 3:  # by start, and on the thread: what is there, has it changed
+                assert inotify() == []
+                rewrite(path)
+            return seen
+
+    watched = Watched(Late(path))
+    watched.watch.start()
+    await watched.until(1)
+    await watched.watch.close()
+    await gone()
+
+
 async def test_files_that_are_not_watched_change_in_peace(tmp_path):
     path = tmp_path / "a.toml"
     path.write_text("one")

@@ -6,7 +6,9 @@ change is the caller's.
 
 import asyncio
 import logging
+import math
 import threading
+import time
 from collections.abc import Awaitable, Callable, Generator, Iterable
 from concurrent.futures import Future
 from contextlib import closing
@@ -25,6 +27,7 @@ _QUIET_MS: Final = 100
 """Nothing more must happen for so long before we look: a file is rarely written in one go.
 
 The thread wakes so often, too, to see whether it should end: 0.8 ms of CPU a second (measured)."""
+_ONE_STEP_MS: Final = 1  # below a step: what waits for notices comes back after each
 _GROUPED_MS: Final = 300  # in a directory that is never quiet we look so often
 _PATIENCE: Final = 0.4
 """Seconds for the thread to end. One that waits for a dead network mount is left to itself."""
@@ -156,21 +159,26 @@ class _Look:
         return ()  # nobody waits for it
 
     def _hints(self) -> Generator[None, None, None]:
-        """When to look: at once, after a notice, and every tick whatever is noticed."""
+        """When to look: at once, when notices have begun, after one, and every tick without."""
         while not self.stop.is_set():
             yield
             folders = self._folders()
+            due = -math.inf  # what changed before the notices began was told by none
             try:
-                for _ in self._notices(
+                for noticed in self._notices(
                     *folders,
                     watch_filter=self._is_ours,
                     debounce=_GROUPED_MS,
                     step=_QUIET_MS,
                     stop_event=self.stop,
-                    rust_timeout=int(self._tick * 1000),
+                    rust_timeout=_ONE_STEP_MS,
                     yield_on_timeout=True,
                     recursive=False,
                 ):
+                    now = time.monotonic()  # noqa: TID251  # a thread's own time, like its waits
+                    if not noticed and now < due:
+                        continue
+                    due = now + self._tick
                     yield
                     if self._folders() != folders:
                         break
