@@ -353,3 +353,7 @@ def test_a_request_log_is_kept_where_a_url_can_say():
     assert "request_log.url: the URL of the request log cannot be used" in said
     assert "hunter2" not in said
     assert crosschecked(made(request_log={"url": "sqlite:///a.db"})).request_log.url
+
+
+def test_a_gateway_that_hands_on_what_it_does_not_know_may_have_no_tier_yet():
+    crosschecked(made(tiers={}, routing={"unknown_model": "pass"}))

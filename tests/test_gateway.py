@@ -245,6 +245,16 @@ async def test_an_unknown_model_may_be_somebody_elses():
         await ask(made, model="nope")
 
 
+async def test_a_gateway_without_a_tier_is_ready_to_hand_everything_on():
+    made = Gateway({"routing": {"unknown_model": "pass"}}, environ={})
+    async with made:
+        assert made.status().ready
+        for body in (b'{"messages": []}', b'{"messages": [], "model": "gpt-4o"}'):
+            with pytest.raises(NotOurs):
+                async with made.handle(made.begin([]), body):
+                    pass
+
+
 async def test_explain_tells_the_decision_and_the_shares_and_calls_nobody():
     transport = ScriptedTransport({"p1": Say.completion()})
     costs = [{"provider": "p1", "model": f"m{cost}", "relative_cost": cost} for cost in (1, 2, 5)]

@@ -116,6 +116,17 @@ def test_an_unknown_model_is_not_ours_where_that_is_configured():
         decide('"model":"gtp-5"', unknown_model="pass")
 
 
+@pytest.mark.parametrize("body", ["", '"model":null'])
+def test_who_names_nothing_is_handed_on_while_the_default_tier_has_nobody(body):
+    empty = {"unknown_model": "pass", "default_tier": "moderate"}
+    with pytest.raises(NotOurs, match="names no model"):
+        decide(body, **empty)
+    assert decide(body, unknown_model="pass") == Decision("simple", "default")
+    for other in ("reject", "default"):
+        assert decide(body, **empty | {"unknown_model": other}).tier == "moderate"
+    assert decide(body, header="moderate", **empty) == Decision("moderate", "explicit")
+
+
 @pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, "x" * 100 + "…")])
 def test_a_long_model_name_is_shortened_in_the_error(length, shown):
     with pytest.raises(ModelNotFound) as refusal:

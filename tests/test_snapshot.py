@@ -4,9 +4,10 @@ What a configuration cannot use of a document is left out and named; the rest wo
 """
 
 import pytest
+from msgspec.structs import replace
 
 from tiergate.completion import Usage
-from tiergate.config import Config, Provider, Routing
+from tiergate.config import Config, Provider, Routing, TierConfig
 from tiergate.document import DocumentEntry, SourceError, TierDocument
 from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
 from tiergate.tiers import Tier
@@ -203,3 +204,12 @@ def test_who_is_handed_a_callers_key_is_left_out_where_another_host_could_get_it
     kept = {f"{tier} {each}" for tier, pool in made.pools.items() for each in pool}
     asked = {f"{tier} {each}" for tier, listed in tiers.items() for each in listed}
     assert kept == asked - set(left_out)
+
+
+def test_only_a_configuration_may_be_without_tiers_where_others_are_handed_on():
+    passes = Config(routing=Routing(unknown_model="pass"))
+    made = compile_snapshot(TierDocument("inline", {}), passes)
+    assert list(made.candidates()) == []
+    elsewhere = replace(passes, tier_config=TierConfig(source="file", file="tiers.json"))
+    with pytest.raises(SourceError, match="no entry"):
+        compile_snapshot(TierDocument("7", {}), elsewhere)

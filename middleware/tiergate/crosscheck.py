@@ -148,7 +148,9 @@ def _split(text: str) -> SplitResult | None:
 
 
 def _tiers(config: Config) -> Iterator[str]:
-    if config.tier_config.source == "inline" and not any(config.tiers.values()):
+    # With "pass" a gateway that has no tier yet is of use: it hands everything on.
+    serves = any(config.tiers.values()) or config.routing.unknown_model == "pass"
+    if config.tier_config.source == "inline" and not serves:
         yield "tiers: no tier has a candidate; add [[tiers.simple]] with a provider and a model"
     for tier, entries in config.tiers.items():
         seen = set()

@@ -55,7 +55,7 @@ def asked_for(
     default = Decision(tier=caller.tier or routing.default_tier, reason="default")
     model = request.model
     if model is None:
-        return default
+        return _defaulted(default, snapshot, routing)
     alias: Tier | None = model if is_tier(model) else snapshot.alias(model)
     if alias is not None:
         return Decision(tier=alias, reason="alias")
@@ -63,6 +63,13 @@ def asked_for(
     if route is not None and model != AUTO:
         return Decision(tier=route.tier, reason="model", model=model)
     return _unknown(model, routing, default)
+
+
+def _defaulted(default: Decision, snapshot: Snapshot, routing: Routing) -> Decision:
+    """A tier that nobody serves yet is no reason to keep a request from who is behind us."""
+    if routing.unknown_model == "pass" and not snapshot.pools[default.tier]:
+        raise NotOurs("The request names no model, and its default tier has no candidate.")
+    return default
 
 
 def _unknown(model: str, routing: Routing, default: Decision) -> Decision:

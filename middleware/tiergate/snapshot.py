@@ -96,7 +96,7 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
     """Make the snapshot of a document under a configuration.
 
     Entries whose provider is not configured, or would be handed a caller's key that others get
-    too, are left out. Raises `SourceError` when nobody is left.
+    too, are left out. Raises `SourceError` when nobody is left, unless nobody needs to be.
     """
     left_out: list[str] = []
     tiers = {tier: document.tiers.get(tier, ()) for tier in TIERS}
@@ -116,7 +116,7 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
                 kept.append(_candidate(entry))
         pools[tier] = tuple(kept)
     skipped = (*document.skipped, *summed_up(left_out))
-    if not any(pools.values()):
+    if not any(pools.values()) and not _may_be_empty(config):
         why = f": {'; '.join(skipped[:_SHOWN])}" if skipped else ""
         raise SourceError(f"no entry of the document (version {document.version}) is usable{why}")
     aliases = config.routing.aliases
@@ -129,6 +129,11 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
         prefixes=tuple(sorted(prefixes, key=lambda item: -len(item[0]))),
         skipped=skipped,
     )
+
+
+def _may_be_empty(config: Config) -> bool:
+    """A document from elsewhere never is; a configuration may begin with handing everything on."""
+    return config.tier_config.source == "inline" and config.routing.unknown_model == "pass"
 
 
 def _pair(entry: DocumentEntry) -> str:
