@@ -20,6 +20,8 @@ REAL_SOCKETS = {
     "test_mock_answers.py",
     "test_mock_scripts.py",
     "test_server.py",
+    "test_listener.py",
+    "test_http_protocol.py",
     "test_redis_link.py",
     "test_redis_client.py",
     "test_cache.py",
@@ -32,6 +34,9 @@ REAL_SOCKETS = {
     "test_sql_history.py",
     "test_log_queries.py",
     "test_otel.py",
+    "test_upstreams.py",
+    "test_kube.py",
+    "test_webhook_server.py",
 }
 
 

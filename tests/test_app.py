@@ -1,5 +1,5 @@
 """What the sidecar answers beside chat requests: the list of models, and a clear no in the one
-shape to everything else."""
+shape to what neither it nor the proxy takes."""
 
 import httpx
 import pytest
@@ -7,6 +7,7 @@ import pytest
 from tiergate import Gateway, TierMiddleware
 from tiergate.testing import Say, ScriptedTransport
 from tiergate_sidecar.app import sidecar_app
+from tiergate_sidecar.settings import Proxy
 
 CONFIG = {
     "providers": {"p1": {"base_url": "http://p1/v1"}, "p2": {"base_url": "http://p2/v1"}},
@@ -119,3 +120,71 @@ async def test_nothing_is_listed_before_the_tiers_are_loaded():
     async with httpx.AsyncClient(transport=over, base_url="http://sidecar") as client:
         assert (await client.get("/v1/models")).json()["data"] == []
         assert (await client.get("/v1/models/simple")).status_code == 404
+
+
+# --- with the proxy
+
+
+async def passing(method, path, headers=(), **proxy):
+    """The status and the body of an answer, with a target and a provider that are not there."""
+    settings = Proxy(**proxy)
+    async with Gateway(CONFIG, transport=ScriptedTransport({}), environ={}) as gateway:
+        app = sidecar_app(gateway, now=lambda: 0, proxy=lambda: settings)
+        over = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=over, base_url="http://sidecar") as client:
+            answer = await client.request(method, path, headers=dict(headers))
+            return answer.status_code, answer.headers, answer.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "says"),
+    [
+        ("GET", "/v1/models", 200, "org/large"),
+        ("GET", "/v1/models/small", 200, "small"),
+        ("DELETE", "/v1/models/small", 405, "method_not_allowed"),
+        ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
+        ("GET", "/v1/files", 403, "endpoint_not_allowed"),
+    ],
+)
+async def test_what_is_ours_or_not_allowed_is_not_passed_on(method, path, status, says):
+    proxy = {"target": "http://app.invalid", "provider": "p1"}
+    answered, _, text = await passing(method, path, **proxy)
+    assert (answered, says in text) == (status, True)
+
+
+@pytest.mark.parametrize("path", ["/", "/v1/models", "/v1/chat/completions"])
+async def test_a_websocket_that_comes_as_a_page_is_refused(path):
+    asks = {"connection": "upgrade", "upgrade": "websocket"}
+    status, headers, text = await passing("GET", path, asks.items(), target="http://app.invalid")
+    assert (status, headers["connection"]) == (501, "close")
+    assert "websocket_not_supported" in text
+
+
+async def test_a_websocket_is_closed_before_it_is_accepted():
+    sent = []
+
+    async def receive():
+        return {"type": "websocket.connect"}
+
+    async def send(message):
+        sent.append(message["type"])
+
+    gateway = Gateway(CONFIG, transport=ScriptedTransport({}), environ={})
+    app = sidecar_app(gateway, now=lambda: 0, proxy=lambda: Proxy(target="http://app.invalid"))
+    await app({"type": "websocket", "path": "/"}, receive, send)
+    assert sent == ["websocket.close"]
+
+
+async def test_it_starts_and_ends_with_its_server():
+    says = iter([{"type": "lifespan.startup"}, {"type": "lifespan.shutdown"}])
+    sent = []
+
+    async def receive():
+        return next(says)
+
+    async def send(message):
+        sent.append(message["type"])
+
+    gateway = Gateway(CONFIG, transport=ScriptedTransport({}), environ={})
+    await sidecar_app(gateway, now=lambda: 0)({"type": "lifespan"}, receive, send)
+    assert sent == ["lifespan.startup.complete", "lifespan.shutdown.complete"]

@@ -104,7 +104,7 @@ def test_a_configuration_that_cannot_be_used_is_one_line_and_exit_1(command, fil
         (["serve", "--mocks"], "No such option"),
         (["serve", "extra"], "unexpected extra argument"),
         (["unheard-of"], "No such command"),
-        (["inject"], "No such command"),  # of a later issue: refused by name
+        (["inject"], "Missing option '-f'"),
     ],
 )
 def test_a_wrong_call_is_exit_2(arguments, complaint):

@@ -31,7 +31,7 @@ from tiergate.redis_link import StoreState
 from tiergate.snapshot import compile_snapshot
 from tiergate.wellknown import WELL_KNOWN
 from tiergate_sidecar import errors as sidecar_errors
-from tiergate_sidecar.settings import Admin, Logging, Server
+from tiergate_sidecar.settings import Admin, Auth, Logging, Proxy, Server
 
 SETTINGS, API, STATE = page("configuration.md"), page("api.md"), page("tiers.md")
 
@@ -52,6 +52,8 @@ TABLES = {
     "[telemetry]": config.TelemetrySettings,
     "[headers]": config.Headers,
     "[server]": Server,
+    "[auth]": Auth,
+    "[proxy]": Proxy,
     "[admin]": Admin,
     "[logging]": Logging,
 }
@@ -94,6 +96,8 @@ def test_every_table_of_the_configuration_has_a_section():
     }
     assert structs - {config.Table, config.Config} == set(TABLES.values()) - {
         Server,
+        Auth,
+        Proxy,
         Admin,
         Logging,
     }

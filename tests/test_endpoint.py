@@ -61,6 +61,19 @@ def test_the_chat_path_is_joined_to_the_base(base, url):
     assert endpoint(base_url=base).url == url
 
 
+@pytest.mark.parametrize(
+    ("base", "query", "url"),
+    [
+        ("http://a/v1", "", "http://a/v1/audio/x%2Fy"),
+        ("http://a/v1/", "b=%20", "http://a/v1/audio/x%2Fy?b=%20"),
+        ("http://a/d?api-version=1", "", "http://a/d/audio/x%2Fy?api-version=1"),
+        ("http://a/d?api-version=1", "b&c=", "http://a/d/audio/x%2Fy?api-version=1&b&c="),
+    ],
+)
+def test_another_path_is_joined_to_the_base_with_both_queries(base, query, url):
+    assert endpoint(base_url=base).below("audio/x%2Fy", query) == url
+
+
 def test_only_the_common_headers_of_a_client_go_on():
     told = sent(endpoint("ours"), [*NEVER, *CREDENTIALS, *COMMON])
     common = {name.decode(): value.decode() for name, value in COMMON}

@@ -390,6 +390,17 @@ async def test_nothing_that_is_printed_holds_a_key():
     assert "sk-secret" not in shown
 
 
+async def test_it_tells_where_a_providers_requests_go():
+    tables = {"providers": {"p1": {"base_url": "http://p1.test/v1", "api_key_env": "KEY"}}}
+    entries = {"tiers": {"simple": [{"provider": "p1", "model": "m"}]}}
+    gateway = Gateway(tables | entries, environ={"KEY": "sk-1"})
+    endpoint = gateway.endpoint("p1")
+    assert endpoint is not None
+    assert (endpoint.name, endpoint.below("x")) == ("p1", "http://p1.test/v1/x")
+    assert dict(endpoint.fixed)["authorization"] == "Bearer sk-1"
+    assert gateway.endpoint("p2") is None
+
+
 async def test_it_knows_whether_it_spends_keys_of_its_own():
     provider = {"base_url": "http://p1.test/v1", "api_key_env": "KEY"}
     assert gateway(providers={"p1": provider}).uses_own_keys

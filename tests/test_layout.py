@@ -33,14 +33,24 @@ LAYERS = [
 ]
 
 SIDECAR_LAYERS = [
-    {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"},
-    {"queries", "mock_answers", "logs", "app", "login", "reading", "recent", "effective", "otel"},
-    {"mock_scripts", "ring_history", "log_queries", "prometheus", "inspector", "sealing"},
-    {"mock", "guard", "sql_history", "live", "explaining", "probes"},
-    {"history"},
-    {"api"},
-    {"admin"},
-    {"server"},
+    {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"}
+    | {"allowed_paths", "vigil", "http_protocol"}
+    | {"labels", "pod_grammar", "pod_patch", "other_sidecars", "app_breakage", "injection_result"}
+    | {"yaml_places", "yaml_writing", "patching"}
+    | {"webhook_body", "webhook_metrics", "certificates"},
+    {"queries", "mock_answers", "logs", "login", "reading", "recent", "effective", "otel"}
+    | {"tokens", "listener", "health_command", "proxy_headers"}
+    | {"injector", "pod_reading", "yaml_edits"}
+    | {"review", "make_certs", "kube"},
+    {"mock_scripts", "ring_history", "log_queries", "prometheus", "inspector", "sealing", "gate"}
+    | {"destinations"}
+    | {"injection_status", "selection", "app_env", "overrides", "sidecar_container", "manifests"},
+    {"mock", "guard", "sql_history", "live", "explaining", "probes", "upstreams"}
+    | {"injecting", "uninjection", "obstacles"},
+    {"history", "passage", "injection"},
+    {"api", "proxy", "manifest_injection", "webhook"},
+    {"admin", "app", "inject_command", "webhook_server"},
+    {"server", "webhook_command"},
     {"cli"},
     {"__main__", "__init__"},
 ]
@@ -55,6 +65,10 @@ MAY_IMPORT_INSIDE = {
     "log_sql": {"psycopg", "sqlalchemy"},
     "log_schema": {"sqlalchemy"},
     "otel": {"opentelemetry"},
+    "health_command": {"tiergate", "tiergate_sidecar"},
+    "yaml_places": {"yaml"},
+    "certificates": {"cryptography"},
+    "make_certs": {"cryptography"},
     "requestlog": {"tiergate"},
     "sql_history": {"tiergate_sidecar"},
     "__init__": {"tiergate", "tiergate_sidecar"},

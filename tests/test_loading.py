@@ -100,8 +100,6 @@ def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
     ("table", "path"),
     [
         ("[[policies]]\nname = 'a'", "policies"),
-        ("[proxy]\ntarget = 'http://a'", "proxy"),
-        ("[auth]\ntokens_file = 'a'", "auth"),
         ("[routing]\nescalate = true", "routing.escalate"),
         ('[routing]\ndefault_tier = "auto"', "routing.default_tier"),
         ("[[tiers.simple]]\nprovider='p1'\nmodel='m'\nset={}", "tiers.simple[0].set"),

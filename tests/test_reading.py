@@ -71,6 +71,26 @@ def test_a_changed_listener_needs_a_restart_until_it_is_as_at_the_start():
     assert made.started_with.server.grace_seconds == 25
 
 
+def test_a_change_that_waits_for_a_restart_is_logged_once(caplog):
+    changed = {"auth": {"tokens_file": "/tokens"}}
+    made, _ = reading({}, changed, changed, {"logging": {"level": "debug"}, **changed}, {}, changed)
+    for _ in range(5):
+        made()
+        made.accepted()
+    assert caplog.messages == ["changed, and in effect after a restart: auth"] * 2
+
+
+def test_no_provider_gets_the_tokens_that_are_still_asked_for():
+    """They are, until the restart, whatever the file says of `auth` by now."""
+    theirs = {"providers": {"p1": {"base_url": "http://p1/v1", "credentials": "client"}}}
+    made, _ = reading({"auth": {"tokens_file": "/tokens"}}, {}, theirs)
+    made()
+    made.accepted()
+    with pytest.raises(ConfigError, match=r"^providers\.p1\.credentials: with auth"):
+        made()
+    assert made.needs_restart == ("auth",)
+
+
 @pytest.mark.parametrize(
     ("wrong", "path"),
     [

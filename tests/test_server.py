@@ -27,14 +27,14 @@ from e2e.support import (
 from tiergate import ConfigError, Gateway
 from tiergate_sidecar.sealing import COMMON
 from tiergate_sidecar.server import serve
-from tiergate_sidecar.settings import Admin, Server
+from tiergate_sidecar.settings import Admin, Auth, Server, Settings
 
 
 class Sidecar:
     """One that serves in this loop. `stop` says SIGTERM once: a second one would end the tests."""
 
-    def __init__(self, clients, admin):
-        self.clients, self.admin = clients, admin
+    def __init__(self, where):
+        self.clients, self.admin, self.probes = where.clients, where.admin, where.probes
         self.stopped = False
 
     def stop(self, number=signal.SIGTERM):
@@ -44,24 +44,29 @@ class Sidecar:
 
 
 @asynccontextmanager
-async def sidecar(base_url="http://127.0.0.1:1/v1", *, config=None, token_env="", **server):
+async def sidecar(
+    base_url="http://127.0.0.1:1/v1", *, config=None, token_env="", tokens="", **server
+):
     """Leaving it is SIGTERM, and waits for the end. `config` takes the place of the usual one."""
     started = asyncio.get_running_loop().create_future()
-    settings = Server(**{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **server})
+    settings = Settings(
+        server=Server(**{"listen": "127.0.0.1:0", "admin": "127.0.0.1:0", **server}),
+        admin=Admin(token_env=token_env),
+        auth=Auth(tokens_file=str(tokens)),
+    )
     gateway = Gateway(config or routed(base_url), environ={})
     serving = asyncio.create_task(
         serve(
             settings,
             gateway,
-            started=lambda *both: started.set_result(both),
-            admin=Admin(token_env=token_env),
+            started=started.set_result,
             now=lambda: 7.0,
         )
     )
     await asyncio.wait({serving, started}, timeout=5, return_when=asyncio.FIRST_COMPLETED)
     if serving.done():
         await serving
-    running = Sidecar(*started.result())
+    running = Sidecar(started.result())
     try:
         yield running
     finally:
@@ -242,6 +247,102 @@ async def test_without_an_admin_address_only_clients_are_served():
         assert (await get(here.clients, "/v1/models")).status_code == 200
 
 
+async def test_a_pod_has_probes_and_metrics_for_everybody_and_nothing_else():
+    async with sidecar(probes="127.0.0.1:0") as here:
+        for host in ("10.1.2.3:4192", "localhost"):
+            async with httpx.AsyncClient(
+                base_url=f"http://{here.probes}", headers={"host": host}
+            ) as kubelet:
+                for page in ("/health/live", "/health/ready", "/metrics"):
+                    assert (await kubelet.get(page)).status_code == 200
+                for page in ("/health", "/config", "/v1/requests", "/v1/live", "/"):
+                    answer = await kubelet.get(page)
+                    assert error_of(answer.content)["code"] == "endpoint_not_found"
+                assert (await kubelet.post("/reload", json={})).status_code == 404
+                assert (await kubelet.post("/health/live", json={})).status_code == 405
+
+
+async def test_probes_are_answered_until_the_last_request_has_ended():
+    gate = asyncio.Event()
+
+    async def wait(call):
+        await gate.wait()
+        await completing("whole")(call)
+
+    async with (
+        recording(wait) as upstream,
+        sidecar(upstream.base_url, admin="", probes="127.0.0.1:0") as here,
+    ):
+        asked = asyncio.create_task(post(here.clients))
+        await upstream.calls()
+        here.stop()
+        assert (await get(here.probes, "/health/ready")).status_code == 503
+        assert (await get(here.probes, "/health/live")).status_code == 200
+        gate.set()
+        assert (await asked).status_code == 200
+
+
+async def test_with_tokens_the_whole_listener_is_for_who_shows_one(tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text("ada: swordfish\n")
+    async with (
+        recording(completing("hi")) as upstream,
+        sidecar(upstream.base_url, tokens=file) as here,
+        httpx.AsyncClient(base_url=f"http://{here.clients}") as client,
+    ):
+        for ask in (client.get("/v1/models"), client.get("/"), client.post(CHAT, json=HELLO)):
+            answer = await ask
+            assert (answer.status_code, error_of(answer.content)["code"]) == (
+                401,
+                "invalid_api_key",
+            )
+        assert await upstream.calls(0) == []
+        client.headers["authorization"] = "Bearer swordfish"
+        assert (await client.get("/v1/models")).status_code == 200
+        assert (await client.post(CHAT, json=HELLO)).status_code == 200
+        (call,) = await upstream.calls()
+        assert "swordfish" not in str(call.headers)
+
+        async def replaced():
+            return (await client.get("/v1/models")).status_code == 401
+
+        file.write_text("ada: trout\n")
+        await eventually(replaced)
+        client.headers["authorization"] = "Bearer trout"
+        assert (await client.get("/v1/models")).status_code == 200
+
+
+async def test_a_file_without_tokens_lets_nobody_serve(tmp_path):
+    with pytest.raises(ConfigError, match=r"^auth\.tokens_file: cannot read"):
+        async with sidecar(tokens=tmp_path / "tokens"):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("listen", "keys", "warned"),
+    [("127.0.0.1:0", True, False), ("0.0.0.0:0", False, False), ("0.0.0.0:0", True, True)],
+)
+async def test_a_listener_open_to_others_is_warned_of_while_it_spends_our_keys(
+    tmp_path, caplog, listen, keys, warned
+):
+    config = routed("http://127.0.0.1:1/v1")
+    if keys:
+        (tmp_path / "key").write_text("sk-1")
+        config["providers"] = {
+            name: each | {"api_key_file": str(tmp_path / "key")}
+            for name, each in config["providers"].items()
+        }
+    async with sidecar(config=config, listen=listen):
+        assert ("spends your keys" in caplog.text) is warned
+
+
+@pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
+async def test_every_address_is_of_both_families():
+    async with sidecar(probes=":0") as here:
+        for host in ("127.0.0.1", "[::1]"):
+            assert (await get(f"{host}:{here.probes.port}", "/health/live")).status_code == 200
+
+
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")
 async def test_an_ipv6_address_is_printed_in_brackets():
     async with sidecar(listen="[::1]:0") as here:
@@ -291,9 +392,9 @@ async def test_a_signal_while_starting_ends_it_before_it_serves():
     heard = []
     serving = asyncio.create_task(
         serve(
-            Server(listen="127.0.0.1:0", admin=""),
+            Settings(server=Server(listen="127.0.0.1:0", admin="")),
             Gateway(routed("http://127.0.0.1:1/v1"), environ={}),
-            started=lambda *both: heard.append(both),
+            started=heard.append,
         )
     )
     await asyncio.sleep(0)  # its handlers are set
@@ -307,9 +408,9 @@ async def test_the_end_of_the_last_request_is_told_of_before_the_gateway_is_clos
     heard, started = [], asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(
         serve(
-            Server(listen="127.0.0.1:0", admin=""),
+            Settings(server=Server(listen="127.0.0.1:0", admin="")),
             Gateway(routed("http://127.0.0.1:1/v1"), environ={}),
-            started=lambda *_: started.set_result(None),
+            started=started.set_result,
             ended=lambda: heard.append("ended"),
         )
     )
@@ -321,7 +422,7 @@ async def test_the_end_of_the_last_request_is_told_of_before_the_gateway_is_clos
     assert heard == ["ended"]
 
 
-@pytest.mark.parametrize("where", ["listen", "admin"])
+@pytest.mark.parametrize("where", ["listen", "admin", "probes"])
 @pytest.mark.parametrize(
     ("host", "reason"),
     [("127.0.0.1", "Address already in use"), ("192.0.2.1", "Cannot assign requested address")],

@@ -3,7 +3,15 @@
 import pytest
 
 from tiergate import ConfigError, read_document
-from tiergate_sidecar.settings import Address, Admin, Logging, Server, parse_address, settings_of
+from tiergate_sidecar.settings import (
+    Address,
+    Admin,
+    Logging,
+    Server,
+    parse_address,
+    settings_of,
+    settings_warnings,
+)
 
 TIERS = {
     "providers": {"p1": {"base_url": "http://p1/v1"}},
@@ -20,7 +28,7 @@ def settings(environ=None, flags=None, **tables):
     [
         ("127.0.0.1:8080", "127.0.0.1", 8080, "127.0.0.1:8080"),
         ("localhost:0", "localhost", 0, "localhost:0"),
-        (":80", "0.0.0.0", 80, "0.0.0.0:80"),
+        (":80", "::", 80, "[::]:80"),
         ("[::1]:65535", "::1", 65535, "[::1]:65535"),
         ("[::]:00080", "::", 80, "[::]:80"),
     ],
@@ -76,7 +84,26 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file():
         ({"server": {"listen": "no"}}, r"server\.listen: 'no' is not host:port"),
         ({"server": {"admin": "no"}}, r"server\.admin: 'no' is not host:port"),
         ({"server": {"grace_seconds": -1}}, r"^server\.grace_seconds: ."),
-        ({"server": {"probes": ":1"}}, r"server\.probes: unknown key"),
+        ({"server": {"probes": "no"}}, r"server\.probes: 'no' is not host:port"),
+        (
+            {"auth": {"token_file": "a"}},
+            r"auth\.token_file: unknown key \(did you mean 'tokens_file'",
+        ),
+        ({"proxy": {"target": "app:8000"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://app/?a=1"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://app/?"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://app/#a"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://me:pw@app/"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://app:99999"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://app:0"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"target": "http://a b"}}, r"^proxy\.target: must be an http"),
+        ({"proxy": {"provider": "p9"}}, r"^proxy\.provider: 'p9' is not in \[providers\]"),
+        ({"proxy": {"paths": ["/embeddings"]}}, r"^proxy\.paths: '/embeddings' must begin"),
+        ({"proxy": {"paths": ["/v1/*/x"]}}, r"^proxy\.paths: '/v1/\*/x' must begin"),
+        ({"proxy": {"paths": ["/v1/%2e"]}}, r"^proxy\.paths: '/v1/%2e' must begin"),
+        ({"proxy": {"idle_timeout_seconds": 0}}, r"^proxy\.idle_timeout_seconds: ."),
+        ({"proxy": {"target": "x", "provider": "p9"}}, r"proxy\.target: .*; proxy\.provider: ."),
         ({"server": []}, r"^server: ."),
         ({"admin": {"token": "x"}}, r"admin\.token: unknown key"),
         ({"admin": {"recent_requests": 0}}, r"^admin\.recent_requests: ."),
@@ -88,6 +115,28 @@ def test_a_flag_goes_before_the_environment_and_that_before_the_file():
 def test_what_is_wrong_is_refused_with_its_path(tables, wrong):
     with pytest.raises(ConfigError, match=wrong):
         settings(**tables)
+
+
+def test_a_token_of_ours_goes_to_no_provider():
+    theirs = {"providers": {"p1": {"base_url": "http://p1/v1", "credentials": "client"}}}
+    assert settings(**theirs)[0].auth.tokens_file == ""
+    with pytest.raises(ConfigError, match=r"^providers\.p1\.credentials: with auth\.tokens_file"):
+        settings(**theirs, auth={"tokens_file": "tokens"})
+
+
+@pytest.mark.parametrize("target", ["http://127.0.0.1:8000", "https://app/base/", "http://[::1]:1"])
+def test_a_proxy_leads_to_an_app_and_to_a_provider_that_there_is(target):
+    proxy = {"target": target, "provider": "p1", "paths": ["*", "/v1/x*", "/v1/a/b-c_d.e~f:g@h"]}
+    own, config = settings(proxy=proxy)
+    assert (own.proxy.target, own.proxy.provider) == (target, "p1")
+    assert own.proxy.paths[0] == "*"
+    assert settings_warnings(own, config) == []
+
+
+@pytest.mark.parametrize(("provider", "warned"), [("", 1), ("p1", 0)])
+def test_passing_on_without_somewhere_to_go_is_warned_of(provider, warned):
+    own, config = settings(proxy={"provider": provider}, routing={"unknown_model": "pass"})
+    assert len(settings_warnings(own, config)) == warned
 
 
 def test_an_empty_admin_address_is_allowed():

@@ -1,6 +1,7 @@
 """Never executed: every public name, used as a host app would, must type-check."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -17,9 +18,11 @@ from tiergate import (
     Config,
     ConfigError,
     Document,
+    Endpoint,
     Estimate,
     Exchange,
     Explanation,
+    FileWatch,
     Gateway,
     LogUrl,
     Prospect,
@@ -141,3 +144,21 @@ def operated(app: FastAPI, gateway: Gateway, record: Record) -> tuple[str, list[
     app.mount("/ops", admin_app(gateway, recent_requests=100))
     pool: tuple[Share, ...] = record.pool
     return read_secret("OPS_TOKEN", "ops.token"), [each.seconds_left for each in pool]
+
+
+async def watching(paths: list[Path]) -> bool:
+    async def changed() -> None:
+        return
+
+    watch = FileWatch(lambda: paths, changed, tick=2.0)
+    watch.start()
+    await watch.close()
+    return watch.running
+
+
+def forwarded(gateway: Gateway) -> tuple[str, bool, dict[str, str]]:
+    endpoint: Endpoint | None = gateway.endpoint("openai")
+    if endpoint is None:
+        return "", False, {}
+    context = endpoint.trust()
+    return endpoint.below("embeddings", "a=1"), context is True, dict(endpoint.fixed)

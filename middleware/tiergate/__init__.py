@@ -14,9 +14,11 @@ from tiergate.credentials import read_secret
 from tiergate.crosscheck import warnings_of
 from tiergate.decoding import decode_tables
 from tiergate.document import SourceError
+from tiergate.endpoint import Endpoint
 from tiergate.errors import Answerable, ConfigError, Refused, TiergateError
 from tiergate.exchange import Caller, Exchange, Share
 from tiergate.explanation import Effort, Estimate, Explanation, Prospect
+from tiergate.file_watch import FileWatch
 from tiergate.gateway import Gateway
 from tiergate.loading import Document, config_of, load_config, read_document
 from tiergate.log_row import RequestRow, row_of
@@ -53,6 +55,8 @@ __all__ = [
     "config_of",
     "decode_tables",
     "read_secret",
+    "FileWatch",
+    "Endpoint",
     "warnings_of",
     "Exchange",
     "Explanation",

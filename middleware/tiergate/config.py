@@ -278,5 +278,5 @@ class Config(Table, frozen=True):
     telemetry: TelemetrySettings = TelemetrySettings()
 
 
-FOREIGN_TABLES: Final = frozenset({"server", "logging", "admin"})
+FOREIGN_TABLES: Final = frozenset({"server", "logging", "admin", "proxy", "auth"})
 """The sidecar's own tables: one file serves both homes, so the library passes them by."""

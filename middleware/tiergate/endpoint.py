@@ -4,6 +4,7 @@ Made once for each configuration, of settings that `crosscheck` has passed; head
 here and nowhere else. Sending is `transport`'s.
 """
 
+import ssl
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -45,6 +46,21 @@ class Endpoint(Struct, frozen=True):
     @property
     def own_credential(self) -> bool:
         return self.settings.credentials == "own"
+
+    def below(self, path: str, query: str = "") -> str:
+        """The address of another path of the provider, as in `embeddings`; neither is quoted here.
+
+        A query of the base URL (Azure's `api-version`) stays, in front of the one given.
+        """
+        return _below(self.settings.base_url, path, query)
+
+    def trust(self) -> ssl.SSLContext | bool:
+        """What a connection trusts, as aiohttp takes it."""
+        if self.ca is None:
+            return True  # aiohttp's own context, made once
+        context = ssl.create_default_context(cadata=self.ca)
+        context.set_alpn_protocols(("http/1.1",))  # as aiohttp's own says; it speaks nothing else
+        return context
 
     def request_headers(self, headers: RequestHeaders, key: str) -> list[tuple[str, str]]:
         """The headers of one attempt; `key` identifies the request on every one of them."""
@@ -110,7 +126,8 @@ def _endpoint(name: str, provider: Provider, key: str | None, ca: str | None) ->
     )
 
 
-def _below(base_url: str, path: str) -> str:
-    """A path below the base; a query (Azure's `api-version`) stays behind it."""
+def _below(base_url: str, path: str, more: str = "") -> str:
+    """A path below the base; a query (Azure's `api-version`) stays behind it, before any more."""
     scheme, host, base, query, _ = urlsplit(base_url)
+    query = "&".join(filter(None, (query, more)))
     return urlunsplit((scheme, host, f"{base.rstrip('/')}/{path}", query, ""))

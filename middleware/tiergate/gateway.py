@@ -19,6 +19,7 @@ from tiergate.attempt import Delivered
 from tiergate.completion import read_error
 from tiergate.config import Config
 from tiergate.conversation import Conversation
+from tiergate.endpoint import Endpoint
 from tiergate.errors import Answerable, ClientGone, InternalError
 from tiergate.exchange import ANONYMOUS, Caller, Exchange
 from tiergate.explanation import Explanation, explanation_of
@@ -205,6 +206,10 @@ class Gateway:
     def models(self) -> dict[str, str]:
         """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""
         return models_of(self._parts)
+
+    def endpoint(self, provider: str) -> Endpoint | None:
+        """Where a provider's requests go, its key included, as of now; None for an unknown name."""
+        return self._parts.tools.endpoints.get(provider)
 
     def status(self) -> Status:
         """Whether requests can be served, from which configuration, and what is amiss."""

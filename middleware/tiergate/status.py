@@ -54,7 +54,7 @@ def _has_moved(parts: Assembly, log: RequestLog | None) -> bool:
 def models_of(parts: Assembly) -> dict[str, str]:
     """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""
     snapshot = parts.store.snapshot
-    if snapshot is None:
+    if snapshot is None or not snapshot.models:
         return {}
     ours = dict.fromkeys([*TIERS, *parts.config.routing.aliases], "tiergate")
     offers = {name: route.candidates[0].provider for name, route in snapshot.models.items()}

@@ -4,7 +4,6 @@ Every aiohttp exception is translated here, into a row of `faults`. Knows no tie
 """
 
 import asyncio
-import ssl
 from collections.abc import Iterable
 from contextvars import ContextVar
 from enum import Enum
@@ -137,7 +136,7 @@ class _Pool:
         self._session = aiohttp.ClientSession(
             # limit=0: the places above bound it, and waiting for one has an end.
             connector=_Connector(
-                limit=0, keepalive_timeout=settings.keepalive, ssl=_trust(endpoint.ca)
+                limit=0, keepalive_timeout=settings.keepalive, ssl=endpoint.trust()
             ),
             # connect, not sock_connect: names, TLS and the word of a proxy take time too.
             timeout=aiohttp.ClientTimeout(
@@ -212,14 +211,6 @@ class _AiohttpAnswer:
             self._held.thing.places.release()
             self._held.give_back()
             self._held = None
-
-
-def _trust(ca: str | None) -> ssl.SSLContext | bool:
-    if ca is None:
-        return True  # aiohttp's own context, made once
-    context = ssl.create_default_context(cadata=ca)
-    context.set_alpn_protocols(("http/1.1",))  # as aiohttp's own says; it speaks nothing else
-    return context
 
 
 def _fault_of(error: BaseException) -> Fault:

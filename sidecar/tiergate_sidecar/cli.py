@@ -24,6 +24,8 @@ from tiergate import (
 )
 from tiergate_sidecar.effective import MASK, effective
 from tiergate_sidecar.explaining import explained, read_body, told
+from tiergate_sidecar.health_command import health
+from tiergate_sidecar.inject_command import inject, uninject
 from tiergate_sidecar.login import read_token
 from tiergate_sidecar.logs import configure_logging, hold_logs
 from tiergate_sidecar.mock import MockProviders
@@ -31,10 +33,11 @@ from tiergate_sidecar.mock_faults import known_faults
 from tiergate_sidecar.otel import Exporting, configure_telemetry
 from tiergate_sidecar.reading import Reading
 from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
+from tiergate_sidecar.server import Addresses
 from tiergate_sidecar.server import serve as serve_forever
-from tiergate_sidecar.settings import Address, parse_address, settings_of
-
-DEFAULT_FILE = Path("tiergate.toml")
+from tiergate_sidecar.settings import DEFAULT_FILE, parse_address, settings_of, settings_warnings
+from tiergate_sidecar.tokens import read_tokens
+from tiergate_sidecar.webhook_command import webhook
 
 _config_option = click.option(
     "-c", "--config", "file", type=click.Path(path_type=Path), help="TOML, YAML or JSON."
@@ -45,6 +48,12 @@ _config_option = click.option(
 @click.version_option(__version__, prog_name="tiergate")
 def main() -> None:
     """A tier-routed gateway to many model providers."""
+
+
+main.add_command(health)
+main.add_command(webhook)
+main.add_command(inject)
+main.add_command(uninject)
 
 
 @main.command()
@@ -70,12 +79,13 @@ def check(file: Path | None) -> None:
         settings, config = settings_of(document)
         gateway = Gateway(config)
         read_token(settings.admin, time.time)  # noqa: TID251  # the composition root
+        read_tokens(settings.auth)
     except ConfigError as error:
         _fail(error)
     for each in effective(settings, gateway.config, document):
         shown = each.value if each.value == MASK else msgspec.json.encode(each.value).decode()
         click.echo(f"{each.path} = {shown}  ({each.origin})")
-    for warning in warnings_of(gateway.config):
+    for warning in (*warnings_of(gateway.config), *settings_warnings(settings, gateway.config)):
         click.echo(f"warning: {warning}", err=True)
 
 
@@ -191,16 +201,16 @@ def _exporting(reading: Reading) -> Exporting:
 async def _serve(
     reading: Reading,
     gateway: Gateway,
-    started: Callable[[Address, Address | None], None],
+    started: Callable[[Addresses], None],
     otel: Exporting,
 ) -> None:
     await serve_forever(
-        reading.started_with.server,
+        reading.started_with,
         gateway,
         started=started,
         needs_restart=lambda: reading.needs_restart,
-        admin=reading.started_with.admin,
         configuration=lambda: effective(reading.settings, gateway.config, reading.document),
+        proxy=lambda: reading.settings.proxy,
         ended=otel.begin_close,
     )
 
@@ -220,14 +230,17 @@ async def _run_mock(listen: str) -> None:
         raise ConfigError(f"--listen: cannot listen on {address}: {error.strerror}") from None
 
 
-def _say_started(clients: Address, admin: Address | None, *, err: bool = False) -> None:
-    click.echo(f"tiergate {__version__} listens on http://{clients}", err=err)
-    if admin is not None:
-        click.echo(f"operators: http://{admin}/ (the inspector), /health, /metrics", err=err)
+def _say_started(here: Addresses, *, err: bool = False) -> None:
+    click.echo(f"tiergate {__version__} listens on http://{here.clients}", err=err)
+    if here.admin is not None:
+        click.echo(f"operators: http://{here.admin}/ (the inspector), /health, /metrics", err=err)
+    if here.probes is not None:
+        click.echo(f"probes: http://{here.probes}/health/ready, /health/live, /metrics", err=err)
 
 
-def _say_mock_started(clients: Address, admin: Address | None) -> None:
-    _say_started(clients, admin)
+def _say_mock_started(here: Addresses) -> None:
+    _say_started(here)
+    clients = here.clients
     click.echo(
         f"""built-in fake providers answer; try
 

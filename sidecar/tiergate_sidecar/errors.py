@@ -104,6 +104,70 @@ class ReloadRefused(Answerable):
     code = "configuration_refused"
 
 
+class EndpointNotAllowed(Answerable):
+    """403 for a path of a provider's that `proxy.paths` does not name."""
+
+    status = 403
+    type = "permission_error"
+    code = "endpoint_not_allowed"
+
+
+class RequestInvalid(Answerable):
+    """400 for headers that the next hop could read in two ways."""
+
+    status = 400
+    type = "invalid_request_error"
+    code = "invalid_request"
+
+
+class WebSocketRefused(Answerable):
+    """501 for a WebSocket: nothing here speaks it."""
+
+    status = 501
+    type = "invalid_request_error"
+    code = "websocket_not_supported"
+
+
+class BodyLate(Answerable):
+    """408 for a request whose body stopped coming."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
+class AppFailed(Answerable):
+    """502 for an app behind the proxy that cannot be reached or does not answer in HTTP."""
+
+    status = 502
+    type = "upstream_error"
+    code = "bad_gateway"
+
+
+class ProviderFailed(Answerable):
+    """502 likewise for the provider; it is named."""
+
+    status = 502
+    type = "upstream_error"
+    code = "provider_error"
+
+
+class UpstreamBusy(Answerable):
+    """503 for what is behind the proxy having no connection free."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "overloaded"
+
+
+class UpstreamLate(Answerable):
+    """504 for what is behind the proxy being silent for too long."""
+
+    status = 504
+    type = "timeout_error"
+    code = "deadline_exceeded"
+
+
 class HistoryUnavailable(Answerable):
     """503 when the store of the request log cannot be read now."""
 
@@ -117,7 +181,7 @@ def answered(error: Answerable) -> Response:
     response = Response(error.body(), status_code=error.status, media_type="application/json")
     if error.retry_after is not None:
         response.headers["retry-after"] = str(max(1, math.ceil(error.retry_after)))
-    if isinstance(error, TokenRequired):
+    if error.status == 401:
         response.headers["www-authenticate"] = "Bearer"
     return response
 

@@ -1,15 +1,31 @@
-"""The pages that say how the process is: alive, ready, how everything stands; and reload."""
+"""The pages that say how the process is: alive, ready, how everything stands; and reload.
+
+A pod's own listener has the first two and the metrics, for kubelet and Prometheus.
+"""
 
 from collections.abc import Callable
 
 import msgspec
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from tiergate import ConfigError, Gateway, SourceError
-from tiergate_sidecar.errors import ReloadRefused
+from tiergate_sidecar.errors import ReloadRefused, not_found, wrong_method
 from tiergate_sidecar.life import Life, Phase
+from tiergate_sidecar.prometheus import metrics_page
+
+_TOLD = frozenset({"/health/live", "/health/ready"})
+
+
+def probes_app(gateway: Gateway, life: Life) -> Starlette:
+    """What everybody who reaches a pod may know of it: nothing that has a name or a key in it."""
+    routes = [each for each in probe_routes(gateway, life, tuple) if each.path in _TOLD]
+    return Starlette(
+        routes=[*routes, Route("/metrics", metrics_page(gateway))],
+        exception_handlers={404: not_found, 405: wrong_method},
+    )
 
 
 def probe_routes(

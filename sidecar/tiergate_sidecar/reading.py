@@ -4,12 +4,15 @@ The gateway takes the library's part of each reading; what of the sidecar's own 
 is told from here.
 """
 
+import logging
 from collections.abc import Callable
 
 from msgspec.structs import replace
 
 from tiergate import Config, Document
-from tiergate_sidecar.settings import Logging, Settings, settings_of
+from tiergate_sidecar.settings import Logging, Settings, check_auth, settings_of
+
+_log = logging.getLogger("tiergate")
 
 
 class Reading:
@@ -33,15 +36,20 @@ class Reading:
     def __call__(self) -> Config:
         document = self._document()
         settings, config = settings_of(document)
+        check_auth(self._started_with.auth, config)  # its tokens are shown until the restart
         self._read = document, settings
         return config
 
     def accepted(self) -> None:
         """What was read last is live: for the gateway to call."""
-        known = self.settings
+        known, waiting = self.settings, self.needs_restart
         self.document, self.settings = self._read
         if self.settings.logging != known.logging:
             self._configure(self.settings.logging)
+        if self.needs_restart and self.needs_restart != waiting:
+            _log.warning(
+                "changed, and in effect after a restart: %s", ", ".join(self.needs_restart)
+            )
 
     @property
     def started_with(self) -> Settings:
@@ -53,5 +61,9 @@ class Reading:
         """The sidecar's tables that have changed and only a restart can follow."""
         now, then = self.settings, self._started_with
         server = replace(now.server, strict=then.server.strict)  # that one is live
-        tables = {"server": (server, then.server), "admin": (now.admin, then.admin)}
+        tables = {
+            "server": (server, then.server),
+            "admin": (now.admin, then.admin),
+            "auth": (now.auth, then.auth),
+        }
         return tuple(name for name, (new, old) in tables.items() if new != old)

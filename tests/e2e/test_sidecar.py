@@ -383,7 +383,8 @@ async def test_garbage_on_the_wire_ends_no_more_than_its_connection(tmp_path):
                 await client.say(garbage)
                 client.writer.write_eof()
                 answer = await client.reader.read()
-                assert not answer or answer.startswith(b"HTTP/1.1 4")
+                # 501: a WebSocket, which is no garbage and yet not spoken here
+                assert not answer or answer.startswith((b"HTTP/1.1 4", b"HTTP/1.1 501 "))
             assert (await ask(process.url)).status_code == 200
         process.signal(signal.SIGTERM)
         code, said = await process.ended()
