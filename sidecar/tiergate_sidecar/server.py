@@ -6,6 +6,7 @@ A second signal exits at once. SIGHUP: read the configuration again.
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -45,6 +46,11 @@ class Addresses(Struct, frozen=True):
     clients: Address
     admin: Address | None
     probes: Address | None
+
+
+GARBAGE_OBJECTS = 10_000
+"""After so many new objects that hold others the collector looks at them: about 0.3 ms. At Python's
+700 it takes a tenth of the CPU of every request, and finds nothing: no request leaves a cycle."""
 
 
 async def serve(
@@ -171,6 +177,7 @@ class _Sidecar:
 
     async def _serve(self, started: Callable[[Addresses], None]) -> None:
         def ready() -> None:
+            _settle()
             self._life.phase = Phase.SERVING
             where = {name: each.address for name, each in self._listeners.items()}
             started(Addresses(where["listen"], where.get("admin"), where.get("probes")))
@@ -209,6 +216,13 @@ class _Sidecar:
             os._exit(1)
         self._life.phase = Phase.DRAINING
         self._clients.should_exit = True
+
+
+def _settle() -> None:
+    """What starting up has left stays: the collector need not look through it ever again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
 
 
 def _telling_end(app: ASGIApp, ended: Callable[[], None]) -> ASGIApp:
