@@ -433,8 +433,8 @@ async def test_a_deadline_counts_the_wait_for_a_session(stream, asked, ended):
 # --- by itself
 
 
-EVERYBODY = Snapshot("1", dict.fromkeys(TIERS, (Candidate("p1", "m1", 1),)), {}, {}, ())
-NO_COMPLEX = Snapshot("1", {**EVERYBODY.pools, "complex": ()}, {}, {}, ())
+EVERYBODY = Snapshot("1", dict.fromkeys(TIERS, (Candidate("p1", "m1", 1),)), {}, {}, (), {})
+NO_COMPLEX = Snapshot("1", {**EVERYBODY.pools, "complex": ()}, {}, {}, (), {})
 
 
 def exchange_of(**members: Any) -> Exchange:

@@ -231,7 +231,7 @@ def test_every_streaming_mode_is_documented_with_its_header_and_its_setting():
 def test_the_comments_of_a_long_buffered_stream_are_documented():
     assert f"`{waiting.COMMENT.decode().strip()}`" in API
     told = re.findall(r"[ `:]([a-z-]+)=", API.partition("`: x-sentinel-model")[2])
-    assert {"x-sentinel-model", *told} == set(response_headers._OF_DELIVERY)
+    assert {"x-sentinel-model", *told} == {name.decode() for name in response_headers._OF_DELIVERY}
 
 
 def test_links_between_the_documents_lead_somewhere():

@@ -1,14 +1,13 @@
 """A body on its way in: within its limits, never more of it held, and a refusal that is heard."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from wired import account
 
-from tiergate.errors import ClientGone, Overloaded, RequestTimeout, RequestTooLarge
-from tiergate.intake import discard, pieces, read_body
+from tiergate.errors import ClientGone, Overloaded, RequestTooLarge
+from tiergate.intake import discard, read_body
 
 LEFT = {"type": "http.disconnect"}
 
@@ -36,7 +35,7 @@ async def body_of(client: Client, *, announced: bytes | None = None, limit: int 
     pairs = [(b"accept", b"*/*")]
     if announced is not None:
         pairs.append((b"content-length", announced))
-    return await read_body(pieces(client), pairs, account(), max_bytes=limit, timeout_seconds=30)
+    return await read_body(client, pairs, account(), max_bytes=limit)
 
 
 @pytest.mark.parametrize(
@@ -70,13 +69,6 @@ async def test_a_body_that_grows_too_large_is_cut_off_whatever_it_announced(anno
     assert client.taken == 3
 
 
-async def test_a_body_that_is_not_complete_in_time_is_refused_then():
-    with pytest.raises(RequestTimeout, match="30 seconds") as refusal:
-        await body_of(Client(part(b""), each=0.4, repeat=True))
-    assert asyncio.get_running_loop().time() == pytest.approx(30)
-    assert (refusal.value.status, refusal.value.code) == (408, "request_timeout")
-
-
 async def test_a_client_that_leaves_before_the_end_is_gone():
     with pytest.raises(ClientGone):
         await body_of(Client(part(b"x"), LEFT))
@@ -86,18 +78,10 @@ async def test_a_body_that_the_process_has_no_room_for_is_shed_as_it_comes():
     client = Client(part(b"x" * 4), repeat=True)
     held = account(max_buffered_bytes=9)
     with pytest.raises(Overloaded):
-        await read_body(pieces(client), [], held, max_bytes=100, timeout_seconds=30)
+        await read_body(client, [], held, max_bytes=100)
     assert client.taken == 3
     held.close()
     held.hold(9)  # what had come is given back
-
-
-async def test_a_body_that_somebody_else_reads_is_taken_as_it_comes():
-    async def read() -> AsyncIterator[bytes]:
-        yield b"a"
-        yield b"b"
-
-    assert await read_body(read(), [], account(), max_bytes=2, timeout_seconds=1) == b"ab"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ LIBRARY = ROOT / "middleware" / "tiergate"
 SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
 
 LAYERS = [
-    {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names", "series", "harmless"},
+    {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names", "series", "harmless"}
+    | {"fresh_ids"},
     {"config", "wire", "completion", "decoding", "file_watch", "redis_url", "log_url", "aside"},
     {"faults", "crosscheck", "document", "request_headers", "capacity", "redis_client"},
     {"loading", "snapshot", "endpoint", "intake", "redis_link"},
@@ -21,7 +22,7 @@ LAYERS = [
     | {"content"},
     {"shared_sessions", "conversation", "routing", "attempt", "testing", "store", "record"},
     {"times", "waiting", "reply", "metrics", "spans", "log_row", "reloads"},
-    {"forward", "assembly", "present", "meters", "log_store"},
+    {"forward", "assembly", "present", "meters", "log_store", "handling"},
     {"preparation", "telemetry", "explanation", "log_schema", "log_writer"},
     {"reporting", "log_sql"},
     {"requestlog"},

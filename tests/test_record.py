@@ -22,10 +22,10 @@ from tiergate.errors import (
     TierNotConfigured,
     Unavailable,
 )
-from tiergate.exchange import ANONYMOUS, Attempt, Caller, Decision, Exchange, Share
+from tiergate.exchange import ANONYMOUS, Attempt, Caller, Decision, Exchange
 from tiergate.record import AttemptRecord, outcome_of, record_of
 from tiergate.request_headers import read_headers
-from tiergate.snapshot import Candidate
+from tiergate.snapshot import Candidate, Share
 from tiergate.wire import parse_request
 
 P1 = Candidate("p1", "m1", 1, 1.0, 2.0)

@@ -32,7 +32,7 @@ def leaving(after: float = 0) -> tuple[float, dict[str, Any]]:
 
 
 class Line:
-    """One connection: says each message after its seconds; a finished answer ends it.
+    """One connection: says each message its seconds after the last; a finished answer ends it.
 
     `stuck` is a client that reads nothing after so many messages, `broken` a server whose `send`
     says by an error that the client has left.
@@ -45,6 +45,7 @@ class Line:
         self.sent: list[dict[str, Any]] = []
         self.times: list[float] = []
         self.taken = 0
+        self._said = 0.0
         self._stuck, self._broken = stuck, broken
         self._finished = asyncio.Event()
 
@@ -53,8 +54,10 @@ class Line:
             await self._finished.wait()
             return {"type": "http.disconnect"}
         after, message = self.says[0]
-        await asyncio.sleep(after)
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0, self._said + after - loop.time()))
         self.says.pop(0)
+        self._said = loop.time()
         return message
 
     async def send(self, message: dict[str, Any]) -> None:

@@ -8,11 +8,11 @@ import pytest
 from tiergate.config import Config, HealthSettings, Provider
 from tiergate.document import DocumentEntry, TierDocument
 from tiergate.errors import TierNotConfigured, Unavailable
-from tiergate.exchange import Decision, Share
+from tiergate.exchange import Decision
 from tiergate.health import Health
 from tiergate.routing import Plan, make_plan, shares
 from tiergate.sessions import Session
-from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
+from tiergate.snapshot import Candidate, Share, Snapshot, compile_snapshot
 
 BY_TIER = Decision("simple", "default")
 EXPECTED = {"p1": 0.588, "p2": 0.294, "p5": 0.118}

@@ -9,9 +9,9 @@ from tiergate import spans
 from tiergate.completion import Usage
 from tiergate.config import Provider
 from tiergate.endpoint import compile_endpoints
-from tiergate.exchange import Attempt, Decision, Exchange, Share
+from tiergate.exchange import Attempt, Decision, Exchange
 from tiergate.request_headers import read_headers
-from tiergate.snapshot import Candidate
+from tiergate.snapshot import Candidate, Share
 from tiergate.wire import parse_request
 
 P1 = Candidate("p1", "m", 1)

@@ -169,7 +169,8 @@ async def ask(
     async def receive() -> dict[str, Any]:
         if says:
             return says.pop(0)
-        await asyncio.sleep(10_000 if leave_after is None else leave_after)
+        stays = 10_000 if leave_after is None else leave_after
+        await asyncio.sleep(max(0, begun + stays - loop.time()))
         return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:

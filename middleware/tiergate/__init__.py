@@ -16,7 +16,7 @@ from tiergate.decoding import decode_tables
 from tiergate.document import SourceError
 from tiergate.endpoint import Endpoint
 from tiergate.errors import Answerable, ConfigError, Refused, TiergateError
-from tiergate.exchange import Caller, Exchange, Share
+from tiergate.exchange import Caller, Exchange
 from tiergate.explanation import Effort, Estimate, Explanation, Prospect
 from tiergate.file_watch import FileWatch
 from tiergate.gateway import Gateway
@@ -28,6 +28,7 @@ from tiergate.record import AttemptRecord, Record
 from tiergate.reply import Reply
 from tiergate.reporting import Observer
 from tiergate.requestlog import RequestLogState
+from tiergate.snapshot import Share
 from tiergate.status import Status
 from tiergate.tiers import TIERS, Tier
 

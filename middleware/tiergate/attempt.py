@@ -4,7 +4,6 @@ Ends with an answer that is ready to go out, or raises `AttemptFailed`. Whether 
 follows is `forward`'s.
 """
 
-import asyncio
 import random
 from collections.abc import Callable
 from typing import Final
@@ -33,6 +32,7 @@ from tiergate.retry import RetryBudget, parse_retry_after
 from tiergate.snapshot import Candidate
 from tiergate.transcript import Transcript
 from tiergate.transport import Answer, RawHeaders, Transport
+from tiergate.watch import Watch
 
 _SAYS_WHEN: Final = (429, 503, 529)  # whose Retry-After is obeyed
 
@@ -126,7 +126,8 @@ class Asker:
         answer: Answer | None = None
         relay: Relay | None = None
         try:
-            async with asyncio.timeout(started.limit - self._since(started)):
+            async with Watch() as watch:
+                watch.limit(started.limit - self._since(started))
                 answer = await self._post(endpoint, candidate, started.trace)
                 if not self._request.stream or not 200 <= answer.status < 300:
                     return await self._read(answer, endpoint)
@@ -244,4 +245,7 @@ def _header(headers: RawHeaders, name: bytes) -> str | None:
 
 
 def _is_encoded(headers: RawHeaders) -> bool:
-    return (_header(headers, b"content-encoding") or "identity").lower() != "identity"
+    for key, value in headers:
+        if len(key) == 16 and key.lower() == b"content-encoding":  # few names are as long
+            return value.strip().lower() not in (b"", b"identity")
+    return False

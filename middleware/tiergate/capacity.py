@@ -38,13 +38,9 @@ class Capacity:
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
 
-    def _hold(self, count: int) -> None:
-        if self.held_bytes + count > self._limits.max_buffered_bytes:
-            raise Overloaded("Too much in memory at once.", retry_after=_RETRY_AFTER_SECONDS)
-        self.held_bytes += count
-
-    def _drop(self, count: int) -> None:
-        self.held_bytes -= count
+    def has_room(self, count: int) -> bool:
+        """Whether so many more bytes may be held."""
+        return self.held_bytes + count <= self._limits.max_buffered_bytes
 
 
 class Account:
@@ -56,12 +52,15 @@ class Account:
 
     def hold(self, count: int) -> None:
         """Count `count` more bytes; raises `Overloaded` when the process holds enough."""
-        self._capacity._hold(count)
+        capacity = self._capacity
+        if not capacity.has_room(count):
+            raise Overloaded("Too much in memory at once.", retry_after=_RETRY_AFTER_SECONDS)
+        capacity.held_bytes += count
         self._held += count
 
     def drop(self, count: int) -> None:
         """Some of them are gone."""
-        self._capacity._drop(count)
+        self._capacity.held_bytes -= count
         self._held -= count
 
     def close(self) -> None:

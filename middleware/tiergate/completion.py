@@ -84,7 +84,21 @@ class _Completion(Struct):
 _Tokens = Annotated[int, msgspec.Meta(ge=0, le=2**53)]  # more is no count, and no log has room
 
 
+class _CachedTokens(Struct):
+    cached_tokens: _Tokens | None = None
+
+
+class _WholeUsage(Struct):
+    """Usage as it should be: one look sees all of it."""
+
+    prompt_tokens: _Tokens | None = None
+    completion_tokens: _Tokens | None = None
+    prompt_tokens_details: _CachedTokens | None = None
+
+
 class _Usage(Struct):
+    """Usage of which a member may be anything: the others count all the same."""
+
     prompt_tokens: Raw = _ABSENT
     completion_tokens: Raw = _ABSENT
     prompt_tokens_details: Raw = _ABSENT
@@ -106,6 +120,7 @@ class _ErrorEnvelope(Struct):
 _chunk = msgspec.json.Decoder(_Chunk)
 _completion = msgspec.json.Decoder(_Completion)
 _usage = msgspec.json.Decoder(_Usage)
+_whole_usage = msgspec.json.Decoder(_WholeUsage)
 _details = msgspec.json.Decoder(_Details)
 _tokens = msgspec.json.Decoder(_Tokens)
 _error = msgspec.json.Decoder(_Error)
@@ -144,13 +159,18 @@ def read_chunk(data: bytes) -> Chunk | None:
     except _UNREADABLE:
         return None
     choices = seen.choices or ()
-    usage = _read_usage(seen.usage)
+    finished, token = [], False
+    for choice in choices:
+        if choice.finish_reason:
+            finished.append(choice.index)
+        token = token or _carries_token(choice.delta)
+    usage = None if seen.usage is _ABSENT else _read_usage(seen.usage)
     return Chunk(
-        finished=tuple(choice.index for choice in choices if choice.finish_reason),
-        token=any(_carries_token(choice.delta) for choice in choices),
+        finished=tuple(finished),
+        token=token,
         usage=usage,
         usage_only=usage is not None and not choices,
-        error=_read_error(seen.error),
+        error=NO_ERROR if seen.error is _ABSENT else _read_error(seen.error),
     )
 
 
@@ -188,14 +208,30 @@ def _view(decoder: msgspec.json.Decoder[T], data: bytes) -> T:
 
 
 def _carries_token(delta: dict[str, Raw] | None) -> bool:
-    if not delta:
-        return False
-    return any(name != "role" and bytes(value) not in _EMPTY for name, value in delta.items())
+    if delta:
+        for name, value in delta.items():
+            if name != "role" and bytes(value) not in _EMPTY:
+                return True
+    return False
 
 
 def _read_usage(raw: Raw) -> Usage | None:
     if bytes(raw) in _NOTHING:
         return None
+    try:
+        whole = _whole_usage.decode(raw)
+    except msgspec.ValidationError:
+        return _legible_usage(raw)
+    details = whole.prompt_tokens_details
+    return Usage(
+        prompt_tokens=whole.prompt_tokens,
+        completion_tokens=whole.completion_tokens,
+        cached_tokens=details.cached_tokens if details is not None else None,
+    )
+
+
+def _legible_usage(raw: Raw) -> Usage | None:
+    """What can be read of a usage that is not as it should be; None when it is no object."""
     try:
         seen = _usage.decode(raw)
     except msgspec.ValidationError:

@@ -65,16 +65,17 @@ class Endpoint(Struct, frozen=True):
     def request_headers(self, headers: RequestHeaders, key: str) -> list[tuple[str, str]]:
         """The headers of one attempt; `key` identifies the request on every one of them."""
         pairs = [*self.fixed, *headers.named(self.passed), ("idempotency-key", key)]
-        if not any(name == "content-type" for name, _ in pairs):
+        if "content-type" not in dict(pairs):
             pairs.append(("content-type", "application/json"))
         return pairs
 
     def answer_headers(self, headers: tuple[tuple[bytes, bytes], ...]) -> list[tuple[bytes, bytes]]:
         """What the client may see of a provider's: nothing that speaks for the host's domain."""
+        exposed = self.exposed
         return [
-            (name, value)
-            for name, value in ((name.lower(), value) for name, value in headers)
-            if name in self.exposed or name.startswith(_EXPOSED_PREFIXES)
+            (lower, value)
+            for name, value in headers
+            if (lower := name.lower()) in exposed or lower.startswith(_EXPOSED_PREFIXES)
         ]
 
 

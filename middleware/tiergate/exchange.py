@@ -15,7 +15,7 @@ from tiergate.capacity import Account
 from tiergate.completion import Usage
 from tiergate.endpoint import Endpoint
 from tiergate.request_headers import Pairs, RequestHeaders
-from tiergate.snapshot import Candidate
+from tiergate.snapshot import Candidate, Share
 from tiergate.tiers import TIERS, Tier, is_tier
 from tiergate.wire import ChatRequest
 
@@ -125,7 +125,7 @@ class Exchange(Struct):
     arrived_at: float = 0
     is_read: bool = False
     requested_tier: Tier | None = None
-    pool: tuple["Share", ...] = ()
+    pool: tuple[Share, ...] = ()
     status: int | None = None
     error_code: str | None = None
     error_status: int | None = None
@@ -168,19 +168,6 @@ class Exchange(Struct):
         if self.candidate is None or self.usage is None:
             return None
         return self.candidate.cost(self.usage)
-
-
-class Share(Struct, frozen=True):
-    """A candidate of a pool, its health, and the probability that it is chosen first.
-
-    `seconds_left` is of its back-off.
-    """
-
-    provider: str
-    model: str
-    state: str
-    share: float
-    seconds_left: float = 0
 
 
 def attempts_per_provider(attempts: Iterable[Attempt]) -> dict[str, int]:

@@ -8,9 +8,8 @@ import asyncio
 import logging
 import random
 import time
-import uuid
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from typing import Any
 
@@ -24,6 +23,8 @@ from tiergate.errors import Answerable, ClientGone, InternalError
 from tiergate.exchange import ANONYMOUS, Caller, Exchange
 from tiergate.explanation import Explanation, explanation_of
 from tiergate.forward import Delivery
+from tiergate.fresh_ids import fresh_id
+from tiergate.handling import Handling
 from tiergate.metrics import Metrics
 from tiergate.opening import Commit, commit_of
 from tiergate.preparation import prepare
@@ -139,7 +140,7 @@ class Gateway:
     def begin(self, pairs: Pairs, *, path: str = "", scheme: str = "http") -> Exchange:
         """The exchange of a request that has just arrived with these headers (lower-case names)."""
         exchange = Exchange(
-            id=str(uuid.uuid4()),
+            id=fresh_id(),
             arrived=self._world.clock(),
             pairs=pairs,
             account=self.capacity.account(),
@@ -156,40 +157,42 @@ class Gateway:
         """Let an observer hear of every request that ends from now on."""
         self._reporter.add(observer)
 
-    @asynccontextmanager
-    async def handle(self, exchange: Exchange, body: bytes) -> AsyncIterator[Reply]:
+    def handle(self, exchange: Exchange, body: bytes) -> AbstractAsyncContextManager[Reply]:
         """Serve one request: the reply while inside, everything let go on leaving.
 
         Raises `NotOurs` for a request that the configuration passes on to the host; nothing is
         told of it unless somebody answers it after all.
         """
-        exchange.complete, reply = self._world.clock(), None
-        try:
-            reply = await self._reply(exchange, body)
-            del body  # a stream may be long; whoever needs the request's bytes has them
-            exchange.status = reply.status
-            if not isinstance(reply.stream, Waiting):  # else an attempt is still under way
-                exchange.overhead = self._overhead(exchange)
-            yield reply
-        except NotOurs:
+        return Handling(
+            partial(self._begin_reply, exchange, body), partial(self._end_reply, exchange)
+        )
+
+    async def _begin_reply(self, exchange: Exchange, body: bytes) -> Reply:
+        exchange.complete = self._world.clock()
+        reply = await self._reply(exchange, body)
+        exchange.status = reply.status
+        if not isinstance(reply.stream, Waiting):  # else an attempt is still under way
+            exchange.overhead = self._overhead(exchange)
+        return reply
+
+    async def _end_reply(
+        self, exchange: Exchange, reply: Reply | None, error: BaseException | None
+    ) -> None:
+        if isinstance(error, NotOurs):
             exchange.is_ours = False
-            raise
-        except Exception as error:
+        elif isinstance(error, Exception):
             exchange.client_left = isinstance(error, (ClientGone, OSError))
             if not exchange.client_left:
-                exchange.fail(InternalError.status, self._bug(exchange).code)
-            raise
-        except BaseException:  # cancelled: some servers say so
+                exchange.fail(InternalError.status, self._bug(exchange, error).code)
+        elif error is not None:  # cancelled: some servers say so
             exchange.client_left = True
-            raise
+        try:
+            if reply is not None and reply.stream is not None:
+                await reply.stream.close()
         finally:
-            try:
-                if reply is not None and reply.stream is not None:
-                    await reply.stream.close()
-            finally:
-                exchange.account.close()
-                self._parts.prober.wake()
-                self._reporter.ended(exchange)
+            exchange.account.close()
+            self._parts.prober.wake()
+            self._reporter.ended(exchange)
 
     def refuse(self, exchange: Exchange, error: Answerable) -> Reply:
         """The answer to a request that ends with an error of ours."""
@@ -251,9 +254,9 @@ class Gateway:
         except Exception:  # noqa: BLE001  # the outermost wrapper
             raise self._bug(exchange) from None
 
-    def _bug(self, exchange: Exchange) -> InternalError:
-        """Log the exception at hand: one request may fail, not the process."""
-        _log.exception("request %s: a bug in tiergate", exchange.id)
+    def _bug(self, exchange: Exchange, error: BaseException | None = None) -> InternalError:
+        """Log an error, else the one at hand: one request may fail, not the process."""
+        _log.error("request %s: a bug in tiergate", exchange.id, exc_info=error or True)
         return InternalError("An internal error; the log has the details.")
 
     async def _wait_for(

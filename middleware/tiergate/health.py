@@ -16,7 +16,7 @@ from typing import Final
 from msgspec import Struct
 
 from tiergate.config import HealthSettings
-from tiergate.snapshot import Candidate
+from tiergate.snapshot import AVAILABLE, Candidate
 
 Key = tuple[str, str]
 
@@ -28,7 +28,7 @@ _NO_EPOCH: Final = -1
 class State(Enum):
     """Where a candidate stands."""
 
-    AVAILABLE = "available"
+    AVAILABLE = AVAILABLE
     BACKING_OFF = "backing off"
     PROBING = "probing"
 
@@ -111,6 +111,11 @@ class Health:
             for a in self.ailing()
         ]
         return f"<Health {', '.join(lines) or 'all available'}>"
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether nothing bad is remembered of anybody: everybody is available."""
+        return not self._records
 
     def state(self, candidate: Candidate) -> State:
         record = self._records.get(_key(candidate))

@@ -1,11 +1,10 @@
 """A request's body on its way in: read within limits, or discarded so that a refusal is heard."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 
 from tiergate.capacity import Account
-from tiergate.errors import ClientGone, RequestTimeout, RequestTooLarge
+from tiergate.errors import ClientGone, RequestTooLarge
 from tiergate.request_headers import Pairs
 
 if TYPE_CHECKING:
@@ -15,45 +14,32 @@ DISCARD_SECONDS: Final = 1.0
 """How long the rest of a refused body is read: else the client sees a reset, not the answer."""
 
 
-async def pieces(receive: "Receive") -> AsyncIterator[bytes]:
-    """The body as ASGI brings it; raises `ClientGone` for a client that leaves before its end."""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone("the client left before its request was complete")
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
-
-
 async def read_body(
-    body: AsyncIterator[bytes],
+    receive: "Receive",
     pairs: Pairs,
     account: Account,
     *,
     max_bytes: int,
-    timeout_seconds: float,
 ) -> bytes:
-    """The whole body; raises `RequestTooLarge`, `RequestTimeout`, `Overloaded` or `ClientGone`.
+    """The whole body; raises `RequestTooLarge`, `Overloaded` or `ClientGone`.
 
-    Never holds more than `max_bytes` and one piece; a body that announces more is not begun.
+    Never holds more than `max_bytes` and one piece; a body that announces more is not begun. How
+    long it may take is the caller's to say.
     """
     announced = _announced(pairs)
     if announced is not None and announced > max_bytes:
         raise _too_large(max_bytes)
-    held, size = [], 0
-    try:
-        async with asyncio.timeout(timeout_seconds):
-            async for piece in body:
-                size += len(piece)
-                if size > max_bytes:
-                    raise _too_large(max_bytes)
-                account.hold(len(piece))
-                held.append(piece)
-    except TimeoutError:
-        raise RequestTimeout(
-            f"The body was not complete after {timeout_seconds:g} seconds."
-        ) from None
+    held, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone("the client left before its request was complete")
+        piece, more = message.get("body", b""), message.get("more_body", False)
+        size += len(piece)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        account.hold(len(piece))
+        held.append(piece)
     return held[0] if len(held) == 1 else b"".join(held)
 
 
@@ -61,9 +47,9 @@ async def discard(receive: "Receive") -> None:
     """Read and forget what still comes of a body, for a moment."""
     try:
         async with asyncio.timeout(DISCARD_SECONDS):
-            async for _ in pieces(receive):
+            while (await receive()).get("more_body", False):  # a disconnect has no more either
                 pass
-    except (TimeoutError, ClientGone):
+    except TimeoutError:
         pass  # the answer has been sent: nobody waits for more
 
 

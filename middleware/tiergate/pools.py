@@ -41,6 +41,11 @@ class Pools(Generic[T]):
                 here = self._loops[loop] = _Here(self)
         return await here.take(key, make)
 
+    def at_hand(self, key: Hashable) -> "Held[T] | None":
+        """What `take` would give, where it need not be made; to be given back, too."""
+        here = self._loops.get(asyncio.get_running_loop())
+        return None if here is None else here.at_hand(key)
+
     def retain(self, keys: Iterable[Hashable]) -> None:
         """Retire all but these, in every loop: each closes as soon as nobody uses it.
 
@@ -96,6 +101,12 @@ class _Here(Generic[T]):
         if held is None:
             held = self._held[key] = Held(key, make(), self)
         held.users += 1
+        return held
+
+    def at_hand(self, key: Hashable) -> Held[T] | None:
+        held = self._held.get(key)
+        if held is not None:
+            held.users += 1
         return held
 
     def look_at(self, held: Held[T]) -> None:

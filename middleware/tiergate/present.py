@@ -29,7 +29,7 @@ def presented(exchange: Exchange, delivered: Delivered, settings: Headers, laten
     if opened:
         headers += STREAM
         passed = [pair for pair in passed if pair[0] != b"content-type"]
-    elif not any(name == b"content-type" for name, _ in passed):
+    elif b"content-type" not in dict(passed):
         headers.append(JSON)
     if delivered.status in RETRIED_BY_CLIENTS:
         headers += last_word(settings)

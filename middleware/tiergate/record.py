@@ -9,8 +9,9 @@ from typing import Final, Literal
 from msgspec import Struct
 
 from tiergate.errors import DeadlineExceeded, Overloaded
-from tiergate.exchange import Exchange, Reason, Share
+from tiergate.exchange import Exchange, Reason
 from tiergate.sessions import owner_digest
+from tiergate.snapshot import Share
 from tiergate.tiers import Tier
 
 Outcome = Literal[
@@ -23,6 +24,7 @@ Outcome = Literal[
     "overloaded",
 ]
 
+_MICROSECONDS: Final = 1_000_000
 _LONGEST: Final = 256  # characters of what a client or a provider may choose freely
 
 
@@ -77,13 +79,24 @@ class Record(Struct, frozen=True, kw_only=True):
 def record_of(exchange: Exchange, latency: float) -> Record:
     """The record of a request that has ended; `latency` in seconds."""
     request, headers, decision = exchange.request, exchange.headers, exchange.decision
-    usage = exchange.usage
-    last = exchange.attempts[-1] if exchange.attempts else None
+    usage, attempts, last = exchange.usage, [], None
+    for each in exchange.attempts:
+        last = each.candidate
+        attempts.append(
+            AttemptRecord(
+                last.provider,
+                last.model,
+                each.status,
+                each.fault,
+                round(each.started * _MICROSECONDS),
+                round(each.duration * _MICROSECONDS),
+            )
+        )
     named = request.conversation if request is not None else None
     return Record(
         id=exchange.id,
         client_id=headers.client_request_id if headers is not None else None,
-        at=round(exchange.arrived_at * 1_000_000),
+        at=round(exchange.arrived_at * _MICROSECONDS),
         conversation=named or (headers.conversation if headers is not None else None),
         owner=owner_digest(exchange.caller, headers.authorization if headers is not None else None),
         requested_tier=exchange.requested_tier,
@@ -91,20 +104,10 @@ def record_of(exchange: Exchange, latency: float) -> Record:
         reason=decision.reason if decision is not None else None,
         score=None,
         requested_model=_short(request.model) if request is not None else None,
-        provider=last.candidate.provider if last is not None else None,
-        model=last.candidate.model if last is not None else None,
+        provider=last.provider if last is not None else None,
+        model=last.model if last is not None else None,
         streaming=request.stream if request is not None else False,
-        attempts=tuple(
-            AttemptRecord(
-                provider=each.candidate.provider,
-                model=each.candidate.model,
-                status=each.status,
-                error=each.fault,
-                started_us=_us(each.started),
-                duration_us=_us(each.duration),
-            )
-            for each in exchange.attempts
-        ),
+        attempts=tuple(attempts),
         status=exchange.status,
         outcome=outcome_of(exchange),
         error_code=_short(exchange.error_code),
@@ -113,9 +116,9 @@ def record_of(exchange: Exchange, latency: float) -> Record:
         output_tokens=usage.completion_tokens if usage is not None else None,
         partial=usage is not None and exchange.is_partial,
         cost=exchange.cost,
-        latency_us=_us(latency),
-        first_token_us=_us(exchange.first_token) if exchange.first_token is not None else None,
-        overhead_us=_us(exchange.overhead) if exchange.overhead is not None else None,
+        latency_us=round(latency * _MICROSECONDS),
+        first_token_us=_us(exchange.first_token),
+        overhead_us=_us(exchange.overhead),
         trace_id=exchange.trace.id if exchange.trace is not None else None,
         pool=exchange.pool,
     )
@@ -144,5 +147,5 @@ def _short(text: str | None) -> str | None:
     return text if text is None or len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
-def _us(seconds: float) -> int:
-    return round(seconds * 1_000_000)
+def _us(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * _MICROSECONDS)

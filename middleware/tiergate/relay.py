@@ -121,18 +121,20 @@ class Relay:
         while True:
             if out:
                 await self._send(write, out, watch)
-            self._exchange.account.drop(held)
-            held = 0
+            if held:
+                self._exchange.account.drop(held)
+                held = 0
             if transcript.has_token and not had_token:
                 had_token = True
                 self.on_token()
             if self._at_end or transcript.ended:
                 return
-            if transcript.events > events:
-                self._done_by = watch.time() + DONE_PATIENCE_SECONDS
             if transcript.events > events or transcript.comments > comments:
-                watch.limit(self._patience(watch.time()))  # half an event is no sign of life
-            events, comments = transcript.events, transcript.comments
+                now = watch.time()
+                if transcript.events > events:
+                    self._done_by = now + DONE_PATIENCE_SECONDS
+                watch.limit(self._patience(now))  # half an event is no sign of life
+                events, comments = transcript.events, transcript.comments
             piece = await read()
             self._at_end = not piece
             out = transcript.feed(piece) if piece else transcript.finish()

@@ -22,22 +22,6 @@ class Observer(Protocol):
     def finished(self, record: Record) -> None: ...
 
 
-class _Guarded:
-    """Logs what is raised inside, and ends it there: the request itself has been served."""
-
-    def __init__(self, request: str) -> None:
-        self._request = request
-
-    def __enter__(self) -> None:
-        return
-
-    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> bool:
-        if isinstance(error, Exception):
-            _log.error("request %s: reporting it failed", self._request, exc_info=error)
-            return True
-        return False
-
-
 class Reporter:
     """The observers of a gateway. `clock` is monotonic, in seconds."""
 
@@ -64,20 +48,31 @@ class Reporter:
         if exchange.is_reported or not exchange.is_ours:
             return
         exchange.is_reported = True
-        guarded, record = _Guarded(exchange.id), None
-        with guarded:  # each of the three alone: what one cannot tell, the others may
+        record = None
+        # Each of the three alone: what one cannot tell, the others may.
+        try:
             if exchange.is_read:
                 record = record_of(exchange, self._clock() - exchange.arrived)
-        with guarded:
+        except Exception:  # noqa: BLE001  # the request itself has been served
+            self._complain(exchange)
+        try:
             if record is not None:
                 self._metrics.finished(record, exchange.events_dropped)
             elif not exchange.is_read:
                 self._metrics.refused(exchange.error_code)
-        with guarded:
-            self._telemetry.end(exchange, outcome_of(exchange))
+        except Exception:  # noqa: BLE001  # likewise
+            self._complain(exchange)
+        if exchange.trace is not None:
+            try:
+                self._telemetry.end(exchange, outcome_of(exchange))
+            except Exception:  # noqa: BLE001  # likewise
+                self._complain(exchange)
         if record is not None:
             for observer in self._observers:
                 self._tell(observer, record)
+
+    def _complain(self, exchange: Exchange) -> None:
+        _log.exception("request %s: reporting it failed", exchange.id)
 
     def _tell(self, observer: Observer, record: Record) -> None:
         try:

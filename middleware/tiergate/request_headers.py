@@ -29,6 +29,14 @@ CLIENT_CREDENTIALS: Final = frozenset(
 )
 """What a provider with `credentials = "client"` gets as well. Cookies never leave."""
 
+_READ: Final = frozenset(
+    {
+        *(b"x-sentinel-tier", b"x-sentinel-conversation", b"x-sentinel-deadline-ms"),
+        *(b"x-sentinel-stream-failover", b"x-arbstr-policy"),
+        *(b"x-request-id", b"idempotency-key", b"authorization"),
+    }
+)
+
 _LONGEST_DEADLINE_DIGITS: Final = 12  # 31 years of milliseconds; more is no number but an attack
 _LONGEST_KEY: Final = 255
 
@@ -37,12 +45,12 @@ class RequestHeaders(Struct, frozen=True):
     """The headers of one request. `deadline_seconds` may only shorten the configured one."""
 
     pairs: Pairs
-    tier: Tier | None
-    conversation: str | None
-    deadline_seconds: float | None
-    failover: Failover | None
-    client_request_id: str | None
-    idempotency_key: str | None
+    tier: Tier | None = None
+    conversation: str | None = None
+    deadline_seconds: float | None = None
+    failover: Failover | None = None
+    client_request_id: str | None = None
+    idempotency_key: str | None = None
     authorization: bytes | None = None
 
     def __repr__(self) -> str:
@@ -73,7 +81,11 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
     """
     said: dict[bytes, bytes] = {}
     for name, value in pairs:
-        said.setdefault(name, value)
+        if name in _READ:
+            said.setdefault(name, value)
+    authorization = said.pop(b"authorization", None)
+    if not said:  # as most requests are
+        return RequestHeaders(pairs, authorization=authorization)
     _refuse_what_has_not_landed(said)
     return RequestHeaders(
         pairs=pairs,
@@ -85,7 +97,7 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
         failover=_failover(_text(said, "X-Sentinel-Stream-Failover")),
         client_request_id=_identifier(said, "X-Request-Id", refuse=False),
         idempotency_key=_identifier(said, "Idempotency-Key", refuse=True),
-        authorization=said.get(b"authorization"),
+        authorization=authorization,
     )
 
 
@@ -139,7 +151,11 @@ def _identifier(said: dict[bytes, bytes], name: str, *, refuse: bool) -> str | N
 
 def _plain(name: bytes, value: bytes) -> str:
     """A header that goes on must not be able to break out of its line."""
-    if value.isascii() and value.replace(b"\t", b" ").decode().isprintable():
-        return value.decode()
+    try:
+        text = value.decode("ascii")
+    except UnicodeDecodeError:
+        text = "\0"
+    if text.isprintable() or text.replace("\t", " ").isprintable():
+        return text
     shown = name.decode("ascii")
     raise InvalidRequest(f"{shown!r} must be printable ASCII.", param=shown)

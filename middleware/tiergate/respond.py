@@ -5,13 +5,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
-from tiergate.errors import Answerable, ClientGone, InternalError, Overloaded
+from tiergate.errors import Answerable, ClientGone, InternalError, Overloaded, RequestTimeout
 from tiergate.exchange import ANONYMOUS, Caller, Exchange
 from tiergate.gateway import Gateway
-from tiergate.intake import discard, pieces, read_body
+from tiergate.intake import discard, read_body
 from tiergate.relay import SLICE_BYTES
 from tiergate.reply import Reply
 from tiergate.request_headers import check_encoding
@@ -24,6 +24,10 @@ Authorize = Callable[[Any], Awaitable[Caller]]
 """Takes the ASGI scope; returns the `Caller` or raises `Refused`."""
 
 _log = logging.getLogger("tiergate")
+
+LISTEN_SECONDS: Final = 0.1
+"""After which it is looked whether the client is still there: a task of its own, and an answer that
+is there sooner does without. A client that left is noticed at once from then on."""
 
 
 class Responder:
@@ -38,12 +42,14 @@ class Responder:
         self._exchange: Exchange = gateway.begin(
             scope["headers"], path=scope["path"], scheme=scope.get("scheme", "http")
         )
-        self._listener: asyncio.Task[None] | None = None
+        self._reading = False
+        self._listening: asyncio.TimerHandle | asyncio.Task[None] | None = None
 
-    async def run(
-        self, authorize: Authorize | None, body: AsyncIterator[bytes] | None = None
-    ) -> None:
-        """Answer; raises `NotOurs` when the configuration passes the request on."""
+    async def run(self, authorize: Authorize | None, body: "Receive | None" = None) -> None:
+        """Answer; raises `NotOurs` when the configuration passes the request on.
+
+        `body` brings the body in place of `receive`, where somebody has read of it already.
+        """
         try:
             with self._gateway.capacity:
                 await self._answer(authorize, body)
@@ -55,12 +61,22 @@ class Responder:
             self._exchange.account.close()
             self._gateway.end(self._exchange)
 
-    async def _answer(self, authorize: Authorize | None, body: AsyncIterator[bytes] | None) -> None:
-        reply = await self._admit(authorize, body)
-        if reply is None:
-            await self._serve()
-        else:
-            await self._send_refusal(reply)
+    async def _answer(self, authorize: Authorize | None, body: "Receive | None") -> None:
+        """One timer for all that waits for the client: its body, its leaving, its reading."""
+        refusal = None
+        try:
+            async with Watch() as watch:
+                refusal = await self._admit(authorize, body, watch)
+                if refusal is None:
+                    await self._serve(watch)
+        except TimeoutError:
+            if not self._reading:
+                raise ClientGone("the client left") from None
+            patience = self._gateway.config.limits.body_timeout_seconds
+            late = RequestTimeout(f"The body was not complete after {patience:g} seconds.")
+            refusal = self._gateway.refuse(self._exchange, late)
+        if refusal is not None:
+            await self._send_refusal(refusal)
 
     async def refuse(self, error: Answerable) -> None:
         """Answer with an error what `run` has passed on: the whole body has been read."""
@@ -75,20 +91,23 @@ class Responder:
             self._gateway.end(self._exchange)
 
     async def _admit(
-        self, authorize: Authorize | None, body: AsyncIterator[bytes] | None
+        self, authorize: Authorize | None, body: "Receive | None", watch: Watch
     ) -> Reply | None:
         """Check who calls and read the body; a reply when the request ends here."""
         limits = self._gateway.config.limits
         try:
             self._exchange.caller = await self._authorized(authorize)
             check_encoding(self._exchange.pairs)
+            watch.limit(limits.body_timeout_seconds)
+            self._reading = True
             self.body = await read_body(
-                body or pieces(self._receive),
+                body or self._receive,
                 self._exchange.pairs,
                 self._exchange.account,
                 max_bytes=limits.max_body_bytes,
-                timeout_seconds=limits.body_timeout_seconds,
             )
+            self._reading = False
+            watch.limit(None)
         except Answerable as error:
             return self._gateway.refuse(self._exchange, error)
         self._exchange.body_bytes = len(self.body)
@@ -109,18 +128,17 @@ class Responder:
             raise InternalError("The caller could not be checked.")
         return caller
 
-    async def _serve(self) -> None:
-        watch = Watch()
+    async def _serve(self, watch: Watch) -> None:
+        self._listening = watch.after(LISTEN_SECONDS, self._begin_listening)
         try:
-            async with watch:
-                self._listener = asyncio.create_task(self._listen(watch))
-                async with self._gateway.handle(self._exchange, self.body) as reply:
-                    self.body = b""
-                    await self._send_reply(reply, watch)
-        except TimeoutError:
-            raise ClientGone("the client left") from None
+            async with self._gateway.handle(self._exchange, self.body) as reply:
+                self.body = b""
+                await self._send_reply(reply, watch)
         finally:
             self._stop_listening()
+
+    def _begin_listening(self, watch: Watch) -> None:
+        self._listening = asyncio.create_task(self._listen(watch))
 
     async def _listen(self, watch: Watch) -> None:
         """No server's `send` tells that the client has left; `receive` does."""
@@ -129,9 +147,9 @@ class Responder:
             watch.end()
 
     def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.cancel()
-            self._listener = None
+        if self._listening is not None:
+            self._listening.cancel()
+            self._listening = None
 
     async def _send_reply(self, reply: Reply, watch: Watch) -> None:
         await self._start(reply)

@@ -1,12 +1,10 @@
 """The gateway as one route of a host app, behind that route's own dependencies and limits."""
 
-from collections.abc import AsyncIterator
-
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
-from tiergate.errors import ClientGone, ModelNotFound
+from tiergate.errors import ModelNotFound
 from tiergate.exchange import ANONYMOUS, Caller
 from tiergate.gateway import Gateway
 from tiergate.resolve import NotOurs
@@ -39,9 +37,16 @@ class TierResponse(Response):
         return self._caller
 
 
-async def _body_of(request: Request) -> AsyncIterator[bytes]:
-    try:
-        async for piece in request.stream():
-            yield piece
-    except ClientDisconnect:
-        raise ClientGone("the client left before its request was complete") from None
+def _body_of(request: Request) -> Receive:
+    """The body again as ASGI brings it: Starlette remembers what was read of it."""
+    pieces = aiter(request.stream())
+
+    async def receive() -> Message:
+        try:
+            return {"type": "http.request", "body": await anext(pieces), "more_body": True}
+        except StopAsyncIteration:
+            return {"type": "http.request"}
+        except ClientDisconnect:
+            return {"type": "http.disconnect"}
+
+    return receive

@@ -13,7 +13,7 @@ from tiergate.errors import DeadlineExceeded as Late
 from tiergate.exchange import Exchange, history
 from tiergate.request_headers import Pairs
 
-REQUEST_ID: Final = "x-arbstr-request-id"
+REQUEST_ID: Final = b"x-arbstr-request-id"
 JSON: Final = (b"content-type", b"application/json")
 STREAM: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -21,7 +21,7 @@ STREAM: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"x-accel-buffering", b"no"),
 )
 
-_OF_DELIVERY: Final = ("x-sentinel-model", "x-arbstr-provider", "x-arbstr-retries")
+_OF_DELIVERY: Final = (b"x-sentinel-model", b"x-arbstr-provider", b"x-arbstr-retries")
 RETRIED_BY_CLIENTS: Final = frozenset({409})
 """What official clients try again of the providers' answers that we pass on."""
 
@@ -44,14 +44,14 @@ def our_headers(
     `latency` is in seconds since the request arrived. `headers.expose` says which of them clients
     see; the request id they always see.
     """
-    said = dict(_facts(exchange, latency=latency, opened=opened))
+    pairs = _facts(exchange, latency=latency, opened=opened)
     if decided_only:
-        said = {name: value for name, value in said.items() if name not in _OF_DELIVERY}
+        pairs = [pair for pair in pairs if pair[0] not in _OF_DELIVERY]
     if "*" not in settings.expose:
-        shown = {name.lower() for name in settings.expose}
-        said = {name: value for name, value in said.items() if name in shown}
-    said[REQUEST_ID] = exchange.id
-    return [(name.encode(), value.encode()) for name, value in said.items()]
+        shown = {name.lower().encode() for name in settings.expose}
+        pairs = [pair for pair in pairs if pair[0] in shown]
+    pairs.append((REQUEST_ID, exchange.id.encode()))
+    return pairs
 
 
 def error_headers(error: Answerable, settings: Headers) -> Pairs:
@@ -76,26 +76,27 @@ def _exhausted(error: Answerable) -> bool:
     return isinstance(error, ProviderFailed | Late | RateLimited | InternalError)
 
 
-def _facts(exchange: Exchange, *, latency: float, opened: bool) -> list[tuple[str, str]]:
-    facts: list[tuple[str, str]] = []
-    if exchange.decision is not None:
-        facts.append(("x-sentinel-tier", exchange.decision.tier))
-        facts.append(("x-sentinel-reason", exchange.decision.reason))
-    if exchange.attempts:  # of a candidate that had no free connection nothing is told
-        last = exchange.attempts[-1].candidate
-        facts.append(("x-sentinel-model", last.model))
-        facts.append(("x-arbstr-provider", last.provider))
+def _facts(exchange: Exchange, *, latency: float, opened: bool) -> Pairs:
+    facts: Pairs = []
+    decision, attempts, request = exchange.decision, exchange.attempts, exchange.request
+    if decision is not None:
+        facts.append((b"x-sentinel-tier", decision.tier.encode()))
+        facts.append((b"x-sentinel-reason", decision.reason.encode()))
+    if attempts:  # of a candidate that had no free connection nothing is told
+        last = attempts[-1].candidate
+        facts.append((b"x-sentinel-model", last.model.encode()))
+        facts.append((b"x-arbstr-provider", last.provider.encode()))
+        if len(attempts) > 1:
+            facts.append((b"x-arbstr-retries", history(attempts).encode()))
     elif exchange.candidate is not None:
-        facts.append(("x-sentinel-model", exchange.candidate.model))
-    if len(exchange.attempts) > 1:
-        facts.append(("x-arbstr-retries", history(exchange.attempts)))
-    if exchange.request is not None and exchange.request.stream:
-        facts.append(("x-arbstr-streaming", "true"))
+        facts.append((b"x-sentinel-model", exchange.candidate.model.encode()))
+    if request is not None and request.stream:
+        facts.append((b"x-arbstr-streaming", b"true"))
     if exchange.trace is not None and exchange.trace.id is not None:
-        facts.append(("x-sentinel-trace-id", exchange.trace.id))
+        facts.append((b"x-sentinel-trace-id", exchange.trace.id.encode()))
     if not opened:
-        facts.append(("x-arbstr-latency-ms", str(round(latency * 1000))))
+        facts.append((b"x-arbstr-latency-ms", b"%d" % round(latency * 1000)))
         cost = exchange.cost
         if cost is not None:
-            facts.append(("x-arbstr-cost-usd", f"{cost:.8f}"))
+            facts.append((b"x-arbstr-cost-usd", b"%.8f" % cost))
     return facts

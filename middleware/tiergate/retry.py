@@ -138,6 +138,8 @@ class RetryBudget:
 
     def _move(self, now: float) -> None:
         bucket = int(now / self._width)
+        if bucket == self._bucket:
+            return
         for passed in range(max(self._bucket + 1, bucket - _BUCKETS + 1), bucket + 1):
             self._requests[passed % _BUCKETS] = 0
             self._retries[passed % _BUCKETS] = 0

@@ -5,10 +5,10 @@ import random
 from msgspec import Struct
 
 from tiergate.errors import TierNotConfigured, Unavailable
-from tiergate.exchange import Decision, Share
+from tiergate.exchange import Decision
 from tiergate.health import Health
 from tiergate.sessions import Session
-from tiergate.snapshot import Candidate, Snapshot
+from tiergate.snapshot import Candidate, Share, Snapshot
 
 
 class Plan(Struct, frozen=True):
@@ -36,8 +36,9 @@ def make_plan(
     drawn by weight without replacement: the first is the choice, the others stand by. A session
     has its candidate first, or in a higher tier somebody of its provider.
     """
-    pool = pool_of(decision, snapshot)
-    available = tuple(candidate for candidate in pool if health.admits(candidate))
+    pool = available = pool_of(decision, snapshot)
+    if not health.is_calm:
+        available = tuple(candidate for candidate in pool if health.admits(candidate))
     if not available:
         nearest = min(pool, key=health.seconds_left)
         if last_resort:
@@ -72,7 +73,9 @@ def _favourite(
 
 def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Share, ...]:
     """How likely each candidate is to be the first of a plan; raises `TierNotConfigured`."""
-    pool = pool_of(decision, snapshot)
+    pool, model = pool_of(decision, snapshot), decision.model
+    if health.is_calm:
+        return snapshot.calm[decision.tier] if model is None else snapshot.models[model].calm
     available = [candidate for candidate in pool if health.admits(candidate)]
     weights = {candidate: candidate.weight for candidate in available}
     if decision.model is not None:

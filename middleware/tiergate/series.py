@@ -81,9 +81,10 @@ class Counter(Series[int]):
     """Only grows."""
 
     def add(self, labels: Labels = (), amount: int = 1) -> None:
-        if labels not in self._sets:
-            labels = self._admit(labels)
-        self._sets[labels] += amount
+        try:
+            self._sets[labels] += amount
+        except KeyError:
+            self._sets[self._admit(labels)] += amount
 
     def read(self) -> dict[Labels, float]:
         """What was counted so far, in the unit."""
@@ -116,9 +117,11 @@ class Histogram(Series[list[int]]):
         super().__init__(name, description, labels, unit=unit, scale=scale, most=most)
 
     def observe(self, labels: Labels, value: int) -> None:
-        if labels not in self._sets:
+        try:
+            cells = self._sets[labels]
+        except KeyError:
             labels = self._admit(labels)
-        cells = self._sets[labels]
+            cells = self._sets[labels]
         cells[bisect_left(self._bounds, value)] += 1
         cells[-1] += value
         if self.also is not None:

@@ -96,8 +96,15 @@ def owner_digest(caller: Caller, authorization: bytes | None) -> str:
     elif authorization is not None:
         owner = b"authorization:" + authorization
     else:
-        owner = b"anonymous:"
+        return _ANONYMOUS_DIGEST
+    return _digest(owner)
+
+
+def _digest(owner: bytes) -> str:
     return sha256(owner).hexdigest()[:_OWNER_CHARACTERS]
+
+
+_ANONYMOUS_DIGEST: Final = _digest(b"anonymous:")
 
 
 class MemorySessions:

@@ -14,6 +14,9 @@ from tiergate.crosscheck import MORE_THAN_ONE_HOST, split_hosts
 from tiergate.document import DocumentEntry, SourceError, TierDocument, summed_up
 from tiergate.tiers import TIERS, Tier
 
+AVAILABLE: Final = "available"
+"""The state of a candidate of whom nothing bad is known."""
+
 _SHOWN: Final = 5  # entries that an error names
 
 
@@ -57,16 +60,34 @@ class Candidate(Struct, frozen=True):
         return f"{self.provider}/{self.model}"
 
 
+class Share(Struct, frozen=True):
+    """A candidate of a pool, its health, and the probability that it is chosen first.
+
+    `seconds_left` is of its back-off.
+    """
+
+    provider: str
+    model: str
+    state: str
+    share: float
+    seconds_left: float = 0
+
+
 class ModelRoute(Struct, frozen=True):
-    """Who offers one model, cheapest first, and the lowest tier that lists it."""
+    """Who offers one model, cheapest first, and the lowest tier that lists it.
+
+    `calm` are the shares while everybody is available.
+    """
 
     tier: Tier
     candidates: tuple[Candidate, ...]
+    calm: tuple[Share, ...] = ()
 
 
 class Snapshot(Struct, frozen=True):
     """One version of the tiers. Every tier is present; a tier of nobody is empty.
 
+    `calm` are the shares of each pool while everybody is available.
     `skipped` names the entries of its document that were left out, and why.
     """
 
@@ -75,6 +96,7 @@ class Snapshot(Struct, frozen=True):
     models: dict[str, ModelRoute]
     aliases: dict[str, Tier]
     prefixes: tuple[tuple[str, Tier], ...]
+    calm: dict[Tier, tuple[Share, ...]]
     skipped: tuple[str, ...] = ()
 
     def candidates(self) -> Iterator[Candidate]:
@@ -127,6 +149,7 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
         models=_models(pools),
         aliases={name: tier for name, tier in aliases.items() if not name.endswith("*")},
         prefixes=tuple(sorted(prefixes, key=lambda item: -len(item[0]))),
+        calm={tier: shares_of(pool, pool) for tier, pool in pools.items()},
         skipped=skipped,
     )
 
@@ -134,6 +157,15 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
 def _may_be_empty(config: Config) -> bool:
     """A document from elsewhere never is; a configuration may begin with handing everything on."""
     return config.tier_config.source == "inline" and config.routing.unknown_model == "pass"
+
+
+def shares_of(pool: tuple[Candidate, ...], available: tuple[Candidate, ...]) -> tuple[Share, ...]:
+    """How likely each of a pool is to be drawn first of the `available`, all being well."""
+    total = sum(candidate.weight for candidate in available)
+    return tuple(
+        Share(each.provider, each.model, AVAILABLE, each.weight / total if each in available else 0)
+        for each in pool
+    )
 
 
 def _pair(entry: DocumentEntry) -> str:
@@ -160,5 +192,6 @@ def _models(pools: dict[Tier, tuple[Candidate, ...]]) -> dict[str, ModelRoute]:
                 offers = sorted(
                     (*known.candidates, candidate), key=lambda c: max(1.0, c.relative_cost)
                 )
-                routes[candidate.model] = ModelRoute(tier=known.tier, candidates=tuple(offers))
+                calm = shares_of(tuple(offers), tuple(offers[:1]))
+                routes[candidate.model] = ModelRoute(known.tier, tuple(offers), calm)
     return routes

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tiergate.completion import Usage
 from tiergate.endpoint import Endpoint
-from tiergate.exchange import Attempt, Exchange, Share
-from tiergate.snapshot import Candidate
+from tiergate.exchange import Attempt, Exchange
+from tiergate.snapshot import Candidate, Share
 from tiergate.wellknown import gen_ai_name
 
 Facts = dict[str, str | bool | int | float | list[str] | list[float]]

@@ -89,6 +89,9 @@ class EventReader:
 
 
 def _parse(raw: bytes, text: bytes) -> Event:
+    end = len(text) - 2
+    if text.startswith(b"data: ") and text.find(b"\n") == end and b"\r" not in text:
+        return Event(raw, text[6:end])  # as nearly every event is: one line, and the blank one
     data: list[bytes] = []
     name = None
     for line in _LINE_END.split(text):

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from tiergate.completion import Usage, read_chunk
-from tiergate.sse import Event, EventReader
+from tiergate.sse import DONE, Event, EventReader
 
 DONE_EVENT: Final = b"data: [DONE]\n\n"
 
@@ -54,7 +54,10 @@ class Transcript:
 
         `[DONE]` is held back until `end`. Raises `sse.EventTooLarge`.
         """
-        return b"".join([self._take(event) for event in self._reader.feed(piece)])
+        events = self._reader.feed(piece)
+        if len(events) == 1:  # as of a provider that writes token by token
+            return self._take(events[0])
+        return b"".join([self._take(event) for event in events])
 
     def finish(self) -> bytes:
         """What the provider left unfinished and yet said, once its body has ended."""
@@ -66,23 +69,26 @@ class Transcript:
         return self._done or DONE_EVENT
 
     def _take(self, event: Event) -> bytes:
-        if self.ended:
+        if self._done is not None or self.has_error:
             return b""
-        if event.data is None:
+        data = event.data
+        if data is None:
             self.comments += 1
             return event.raw
         self.events += 1
-        if event.is_done:
+        if data == DONE:
             self._done = event.raw
             return b""
-        chunk = read_chunk(event.data)
+        chunk = read_chunk(data)
         if chunk is None:
             self.dropped += 1
             return b""
         self.has_token = self.has_token or chunk.token or bool(chunk.finished)
         self.has_error = chunk.error.present or event.name == b"error"
-        self._finished.update(chunk.finished)
-        self.usage = self.usage.updated(chunk.usage) if self.usage else chunk.usage
+        if chunk.finished:
+            self._finished.update(chunk.finished)
+        if chunk.usage is not None:
+            self.usage = self.usage.updated(chunk.usage) if self.usage else chunk.usage
         if chunk.usage_only and not self._relay_usage and not self.has_error:
             return b""
         return event.raw

@@ -71,7 +71,9 @@ class AiohttpTransport:
         self._pools: Pools[_Pool] = Pools()
 
     async def post(self, endpoint: Endpoint, headers: list[tuple[str, str]], body: bytes) -> Answer:
-        held = await self._pools.take(endpoint.pool, lambda: _Pool(endpoint))
+        held = self._pools.at_hand(endpoint.pool)
+        if held is None:
+            held = await self._pools.take(endpoint.pool, lambda: _Pool(endpoint))
         try:
             response = await held.thing.post(headers, body)
         except BaseException:
@@ -119,8 +121,11 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(*args, **kwargs)
         protocol = connection.protocol
         assert protocol is not None  # aiohttp's word for a connection that was given back
-        _connection.set(_Connection.USED if protocol in self._used else _Connection.FRESH)
-        self._used.add(protocol)
+        if protocol in self._used:
+            _connection.set(_Connection.USED)
+        else:
+            _connection.set(_Connection.FRESH)
+            self._used.add(protocol)
         return connection
 
 

@@ -5,6 +5,7 @@ the relaying; here a limit is an attribute, and the one timer looks at it when i
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 
 
@@ -12,15 +13,18 @@ class Watch:
     """A scope whose limit may be moved at any time; past it, `TimeoutError` is raised."""
 
     def __init__(self) -> None:
-        self._scope = asyncio.timeout(None)  # the standard library's care for cancellation
         self._until: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._due = 0.0  # the timer's own time: uvloop's handles do not always know theirs
-        self._ending = False
+        self._ending: asyncio.Handle | None = None
+        self._ended = False
 
     async def __aenter__(self) -> "Watch":
-        await self._scope.__aenter__()
         self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._cancelling = task.cancelling()
         return self
 
     async def __aexit__(
@@ -32,16 +36,25 @@ class Watch:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._scope.__aexit__(kind, error, traceback)
+        if self._ending is not None:
+            self._ending.cancel()
+        # As `asyncio.timeout` has it: a cancellation that is not ours goes on as it came.
+        ours = self._ended and self._task.uncancel() <= self._cancelling
+        if ours and kind is asyncio.CancelledError:
+            raise TimeoutError from error
 
     def time(self) -> float:
         return self._loop.time()
 
+    def after(self, seconds: float, call: "Callable[[Watch], object]") -> asyncio.TimerHandle:
+        """Call with this watch after so many seconds, unless the handle is cancelled before."""
+        return self._loop.call_later(seconds, call, self)
+
     def limit(self, seconds: float | None) -> None:
         """Allow `seconds` from now for what comes next; None allows any time."""
-        if self._ending:  # fired, but what it waited for came first
-            self._ending = False
-            self._scope.reschedule(None)
+        if self._ending is not None:  # fired, but what it waited for came first
+            self._ending.cancel()
+            self._ending = None
         if seconds is None:
             self._until = None
             return
@@ -54,10 +67,12 @@ class Watch:
 
     def end(self) -> None:
         """Raise `TimeoutError` in the scope at its next wait."""
-        if self._ending:
-            return
-        self._ending = True
-        self._scope.reschedule(self._loop.time())
+        if self._ending is None:  # in the next turn: what comes in this one has come in time
+            self._ending = self._loop.call_soon(self._end)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._task.cancel()
 
     def _look_at(self, due: float) -> None:
         self._due = due

@@ -60,17 +60,23 @@ def read_request(members: dict[str, Raw]) -> ChatRequest:
     """The request that these members are; takes ours out of them. Raises `InvalidRequest`."""
     if memoryview(members.get("messages", b""))[:1].tobytes() != b"[":
         raise InvalidRequest("'messages' must be an array of messages.", param="messages")
-    options = _stream_options(members.get("stream_options"))
+    tier = conversation = None
+    if "tier" in members:
+        tier = parse_tier(_text(members, "tier", take=True), param="tier")
+    if "conversation_id" in members:
+        named = _text(members, "conversation_id", take=True)
+        conversation = parse_conversation(named, param="conversation_id")
+    options: dict[str, Raw] | None = {}
+    if "stream_options" in members:
+        options = _stream_options(members["stream_options"])
     return ChatRequest(
         members=members,
-        tier=parse_tier(_text(members, "tier", take=True), param="tier"),
+        tier=tier,
         model=_text(members, "model") or None,
-        stream=_flag(members, "stream"),
-        conversation=parse_conversation(
-            _text(members, "conversation_id", take=True), param="conversation_id"
-        ),
-        choices=_choices(members.get("n")),
-        wants_usage=_wants_usage(options),
+        stream="stream" in members and _flag(members["stream"]),
+        conversation=conversation,
+        choices=_choices(members["n"]) if "n" in members else 1,
+        wants_usage=_wants_usage(options) if options != {} else None,
         stream_options=options or {},
     )
 
@@ -117,29 +123,24 @@ def _text(members: dict[str, Raw], name: str, *, take: bool = False) -> str | No
         raise InvalidRequest(f"{name!r} must be a string.", param=name) from None
 
 
-def _flag(members: dict[str, Raw], name: str) -> bool:
-    raw = members.get(name)
-    if raw is None:
-        return False
+def _flag(raw: Raw) -> bool:
     try:
         return _optional_flag.decode(raw) or False
     except msgspec.ValidationError:
-        raise InvalidRequest(f"{name!r} must be true or false.", param=name) from None
+        raise InvalidRequest("'stream' must be true or false.", param="stream") from None
 
 
-def _choices(raw: Raw | None) -> int:
+def _choices(raw: Raw) -> int:
     """`n`, where it is a sensible number; what is not is the provider's to refuse."""
-    if raw is None:
-        return 1
     try:
         return max(1, msgspec.json.decode(raw, type=int))
     except msgspec.ValidationError:
         return 1
 
 
-def _stream_options(raw: Raw | None) -> dict[str, Raw] | None:
+def _stream_options(raw: Raw) -> dict[str, Raw] | None:
     """The client's options; None when they are no object."""
-    if raw is None or bytes(raw) == b"null":
+    if bytes(raw) == b"null":
         return {}
     try:
         return _members.decode(raw)
