@@ -35,7 +35,7 @@ LAYERS = [
 
 SIDECAR_LAYERS = [
     {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"}
-    | {"allowed_paths", "vigil", "http_protocol"}
+    | {"allowed_paths", "vigil", "http_protocol", "memory"}
     | {"labels", "pod_grammar", "pod_patch", "other_sidecars", "app_breakage", "injection_result"}
     | {"yaml_places", "yaml_writing", "patching"}
     | {"webhook_body", "webhook_metrics", "certificates"},

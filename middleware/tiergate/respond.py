@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from tiergate.errors import Answerable, ClientGone, InternalError, Overloaded, RequestTimeout
-from tiergate.exchange import ANONYMOUS, Caller, Exchange
+from tiergate.exchange import Caller, Exchange
 from tiergate.gateway import Gateway
 from tiergate.intake import discard, read_body
 from tiergate.relay import SLICE_BYTES
@@ -96,7 +96,8 @@ class Responder:
         """Check who calls and read the body; a reply when the request ends here."""
         limits = self._gateway.config.limits
         try:
-            self._exchange.caller = await self._authorized(authorize)
+            if authorize is not None:
+                self._exchange.caller = await self._authorized(authorize)
             check_encoding(self._exchange.pairs)
             watch.limit(limits.body_timeout_seconds)
             self._reading = True
@@ -113,9 +114,7 @@ class Responder:
         self._exchange.body_bytes = len(self.body)
         return None
 
-    async def _authorized(self, authorize: Authorize | None) -> Caller:
-        if authorize is None:
-            return ANONYMOUS
+    async def _authorized(self, authorize: Authorize) -> Caller:
         try:
             caller = await authorize(self._scope)
         except Answerable:

@@ -6,7 +6,6 @@ A second signal exits at once. SIGHUP: read the configuration again.
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -27,6 +26,7 @@ from tiergate_sidecar.guard import Guard, is_loopback
 from tiergate_sidecar.life import Life, Phase
 from tiergate_sidecar.listener import Listener
 from tiergate_sidecar.login import read_token
+from tiergate_sidecar.memory import settle
 from tiergate_sidecar.probes import probes_app
 from tiergate_sidecar.recent import Ring
 from tiergate_sidecar.sealing import Sealed
@@ -46,11 +46,6 @@ class Addresses(Struct, frozen=True):
     clients: Address
     admin: Address | None
     probes: Address | None
-
-
-GARBAGE_OBJECTS = 10_000
-"""After so many new objects that hold others the collector looks at them: about 0.3 ms. At Python's
-700 it takes a tenth of the CPU of every request, and finds nothing: no request leaves a cycle."""
 
 
 async def serve(
@@ -177,7 +172,7 @@ class _Sidecar:
 
     async def _serve(self, started: Callable[[Addresses], None]) -> None:
         def ready() -> None:
-            _settle()
+            settle()
             self._life.phase = Phase.SERVING
             where = {name: each.address for name, each in self._listeners.items()}
             started(Addresses(where["listen"], where.get("admin"), where.get("probes")))
@@ -216,13 +211,6 @@ class _Sidecar:
             os._exit(1)
         self._life.phase = Phase.DRAINING
         self._clients.should_exit = True
-
-
-def _settle() -> None:
-    """What starting up has left stays: the collector need not look through it ever again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
 
 
 def _telling_end(app: ASGIApp, ended: Callable[[], None]) -> ASGIApp:
