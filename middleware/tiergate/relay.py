@@ -148,9 +148,10 @@ class Relay:
     async def _send(self, write: Write, out: bytes | bytearray, watch: Watch) -> None:
         began = watch.time()
         self._sending = True
-        for start in range(0, len(out), SLICE_BYTES):
+        size = len(out)
+        for start in range(0, size, SLICE_BYTES):
             watch.limit(self._limits.send)
-            await write(bytes(out[start : start + SLICE_BYTES]))
+            await write(bytes(out if size <= SLICE_BYTES else out[start : start + SLICE_BYTES]))
         self._sending = False
         spent = watch.time() - began  # the client's time is not the provider's silence
         self._token_by += spent
