@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: all install run test check format test-lowest soak bench-observe screenshot system clean \
-  lock image image-tree sbom
+.PHONY: all install run test check format test-lowest soak bench bench-memory bench-peers \
+  bench-system bench-observe screenshot system clean lock image image-tree sbom
 all: check test
 
 install: $(READY)
@@ -37,6 +37,36 @@ test: install system
 # 2,000 slow streams at once with faults and clients that leave: exits 1 if anything stays behind.
 soak: install
 	$(BIN)/python bench/soak.py
+
+# What docs/performance.md tells, on this machine: about 12 minutes. `bench/bench.py -h` has the
+# parts; `bench/bench.py --quick` is one minute.
+bench: install bench-system bench-peers
+	$(BIN)/python bench/bench.py
+
+# Resident memory over a million requests; about 5 minutes.
+bench-memory: install bench-system
+	$(BIN)/python bench/bench.py memory
+
+# The gateways that it is compared with, in environments of their own under bench/.peers. Who cannot
+# be installed is a row that says so. One version of @hono/node-server, so that two runs compare the same.
+bench-peers: bench/.peers/litellm/.installed bench/.peers/portkey/.installed
+
+bench/.peers/litellm/.installed:
+	-$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check \
+	  'litellm[proxy]' && touch $@
+
+bench/.peers/portkey/.installed:
+	-mkdir -p $(@D) && cd $(@D) && \
+	  echo '{"private": true, "overrides": {"@hono/node-server": "1.13.5"}}' > package.json && \
+	  npm install --silent --no-audit --no-fund @portkey-ai/gateway && touch $(@F)
+
+# What the measurements call and Debian ships: a load generator, a web server, and Portkey's Node.
+bench-system:
+	@for tool in wrk nginx npm; do \
+	  command -v $$tool >/dev/null || test -x /usr/sbin/$$tool || missing="$$missing $$tool"; done; \
+	  test -z "$$missing" || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
+	    apt-get -qq install -y --no-install-recommends $$missing >/dev/null; } \
+	  || { echo "the measurements need$$missing" >&2; exit 1; }
 
 # CPU per request of log and traces, each against the same sidecar without; about 3 minutes.
 bench-observe: install

@@ -1,7 +1,8 @@
-"""The other ends of `observe.py`: a client, a provider that answers at once, a collector.
+"""The other ends of what is measured: a client, a provider that answers at once, a collector.
 
-    python bench/ends.py provider|collector
+    python bench/ends.py provider|collector [PORT [PAUSE]]
 
+PAUSE is in seconds, between two chunks of a stream; without one they follow each other at once.
 Prints `role:port` and serves until it is ended. All do as little as they can: what is measured is
 not here.
 """
@@ -9,6 +10,9 @@ not here.
 import asyncio
 import json
 import sys
+from functools import partial
+
+import uvloop
 
 CHUNKS, MANY_CHUNKS = 50, 500
 """The two lengths of a stream; a request asks for one by its `max_tokens`."""
@@ -34,7 +38,7 @@ async def load(port: int, body: bytes, requests: int) -> None:
     asked, left = head.encode() + body, iter(range(requests))
 
     async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**20)
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(port), limit=2**20)
         for _ in left:
             writer.write(asked)
             await _answer(reader)
@@ -66,7 +70,7 @@ def stream(chunks: int) -> list[bytes]:
     return [b"%x\r\n%b\r\n" % (len(event), event) for event in events] + [b"0\r\n\r\n"]
 
 
-async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pause: float) -> None:
     ok = b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\n%b\r\n"
     whole = ok % (b"application/json", b"Content-Length: %d\r\n" % len(ANSWER)) + ANSWER
     begins = ok % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
@@ -79,7 +83,7 @@ async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
         writer.write(begins)
         for event in streams[said["max_tokens"]]:
             writer.write(event)
-            await asyncio.sleep(0)  # a write of its own each
+            await asyncio.sleep(pause)  # a write of its own each
     writer.close()
 
 
@@ -99,13 +103,15 @@ async def _request(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def listen(role: str) -> None:
+async def listen(role: str, port: float = 0, pause: float = 0) -> None:
     """Until whoever started this ends it."""
-    serve = {"provider": provide, "collector": collect}[role]
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=2**22)
+    serve = {"provider": partial(provide, pause=pause), "collector": collect}[role]
+    server = await asyncio.start_server(serve, "127.0.0.1", int(port), limit=2**22, backlog=2048)
     print(f"{role}:{server.sockets[0].getsockname()[1]}", flush=True)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(listen(sys.argv[1]))
+    role, *given = sys.argv[1:]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(listen(role, *map(float, given)))

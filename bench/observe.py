@@ -19,14 +19,14 @@ import os
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from timeit import timeit
 
 from ends import CHUNKS, MANY_CHUNKS, load
+from machine import cpu_seconds, pinned, processors
 
 from tiergate.capacity import Capacity
 from tiergate.completion import Usage
@@ -105,23 +105,6 @@ def works(scale: float) -> list[Work]:
     ]
 
 
-@contextmanager
-def pinned(processors: set[int]) -> Iterator[None]:
-    """What is started inside runs there."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def processors() -> tuple[set[int], set[int]]:
-    """For the sidecars, and for everybody else."""
-    first, *others = sorted(os.sched_getaffinity(0))
-    return {first}, set(others) or {first}
-
-
 @asynccontextmanager
 async def started(
     *command: str, cwd: Path | None = None, **environ: str
@@ -133,6 +116,7 @@ async def started(
         cwd=cwd,
         env={"PATH": os.environ["PATH"], **environ},
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,  # the line is there when the log has stdout
         limit=2**24,
     )
     assert process.stdout is not None
@@ -176,11 +160,6 @@ def configure(folder: Path, variant: Variant, provider: int) -> None:
         "request_log": {"url": variant.log},
     }
     (folder / "tiergate.json").write_text(json.dumps(config), encoding="utf-8")
-
-
-def cpu_seconds(pid: int) -> float:
-    """User and system time of a process, of all its threads, also of those that have ended."""
-    return time.clock_gettime(~pid << 3 | 2)  # its CPU clock: clock_getcpuclockid(3) of Linux
 
 
 async def measure(variant: Variant, work: Work) -> None:
