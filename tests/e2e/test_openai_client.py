@@ -228,7 +228,9 @@ async def test_the_clients_retries_do_not_multiply_ours(handler, status, history
 
 async def test_client_retries_can_be_allowed():
     async with recording(failing(501), completing("second")) as upstream:
-        app = starlette_app(routed(upstream.base_url, headers={"client_retries": True}))
+        # Without health: the client would wait for the end of the back-off, 30 s.
+        tables = {"headers": {"client_retries": True}, "health": {"initial_backoff_seconds": 0}}
+        app = starlette_app(routed(upstream.base_url, **tables))
         async with serving(app) as url, official(url) as client:
             answer = await client.chat.completions.create(model="simple", messages=SAY_HI)
     assert answer.choices[0].message.content == "second"
