@@ -28,6 +28,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 
 def route_of(path: str, paths: frozenset[str]) -> str | None:
     """Which of our paths this is, below whatever prefix; None for a route of the host's own."""
+    if path in paths:
+        return path
     return next((each for each in paths if path.endswith(each)), None)
 
 

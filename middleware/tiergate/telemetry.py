@@ -1,8 +1,7 @@
 """Traces and metrics, through the OpenTelemetry API: the one file that imports it.
 
 Never sets an SDK up; without one nothing is made and the client's trace context passes through.
-What the spans say is in `spans`, what is counted in `metrics`, who publishes it in `meters`. A
-broken SDK cannot break a request.
+What spans say is in `spans`, who publishes counts in `meters`. A broken SDK breaks no request.
 """
 
 from collections.abc import Callable, Mapping
@@ -41,7 +40,6 @@ _NO_METERS: Final = "opentelemetry.metrics"
 """Where the providers are from that do nothing; one of the two has no public name."""
 
 _propagator: Final = TraceContextTextMapPropagator()
-
 Headers = list[tuple[str, str]]
 
 
@@ -120,8 +118,8 @@ class Telemetry:
         base = contexts.get_current()
         current = trace.get_current_span(base).get_span_context()
         kind = SpanKind.INTERNAL if current.is_valid and not current.is_remote else SpanKind.SERVER
-        if not current.is_valid:
-            base = _propagator.extract(_trace_context(exchange.pairs), base)
+        if not current.is_valid and (told := _trace_context(exchange.pairs)):
+            base = _propagator.extract(told, base)
         route = spans.route_of(path, paths)
         span = tracer.start_span(
             f"POST {route}" if route else "POST",
@@ -142,7 +140,7 @@ class _UnrecordedRequest:
     id: str | None = None
 
     def __init__(self, span: SpanContext) -> None:
-        self._headers = _headers_of(span)
+        self._attempt = _UnrecordedAttempt(_headers_of(span))
 
     def decided(self, exchange: Exchange) -> None:
         del exchange
@@ -151,7 +149,7 @@ class _UnrecordedRequest:
         self, exchange: Exchange, candidate: Candidate, endpoint: Endpoint, resends: int
     ) -> AttemptTrace:
         del exchange, candidate, endpoint, resends
-        return _UnrecordedAttempt(self._headers)
+        return self._attempt
 
     def finish(self, exchange: Exchange, outcome: str) -> None:
         del exchange, outcome
@@ -180,13 +178,14 @@ class _RecordedRequest:
         self.id: str | None = f"{span.get_span_context().trace_id:032x}"
         self._capture_content = telemetry.capture_content
         self._prompt = Prompt()
+        self._facts: spans.Facts = {}  # of the decision, told with those of the end: one call
         self._tracer = tracer
         self._span = span
         self._inside = trace.set_span_in_context(span, base)
 
     @harmless
     def decided(self, exchange: Exchange) -> None:
-        self._span.set_attributes(spans.decision_facts(exchange))
+        self._facts = spans.decision_facts(exchange)
         self._span.add_event(spans.CANDIDATES_EVENT, spans.candidates_facts(exchange.pool))
 
     @harmless
@@ -218,8 +217,9 @@ class _RecordedRequest:
     @harmless
     def finish(self, exchange: Exchange, outcome: str) -> None:
         try:
-            self._span.set_attributes(spans.request_end_facts(exchange, outcome))
-            if spans.is_failure(exchange, outcome):
+            facts = {**self._facts, **spans.request_end_facts(exchange, outcome)}
+            self._span.set_attributes(facts)
+            if "error.type" in facts:
                 self._span.set_status(_ERROR)
         finally:
             self._span.end()
@@ -296,5 +296,5 @@ def _trace_context(pairs: Pairs) -> Mapping[str, list[str]]:
 
 def _headers_of(span: SpanContext) -> Headers:
     parent = f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
-    state = span.trace_state.to_header() if span.trace_state else ""
+    state = span.trace_state.to_header()
     return [("traceparent", parent)] + ([("tracestate", state)] if state else [])
