@@ -18,7 +18,7 @@ async def forever() -> None:
 
 async def watched(body: Callable[[Watch], Awaitable[None]]) -> None:
     """A scope that waits forever once `body` has done its part."""
-    async with Watch() as watch:
+    with Watch() as watch:
         await body(watch)
         await forever()
 
@@ -56,7 +56,7 @@ async def test_a_limit_can_be_moved_later_earlier_or_lifted(limits, fires):
 
 
 async def test_a_limit_that_is_lifted_never_fires():
-    async with Watch() as watch:
+    with Watch() as watch:
         watch.limit(1)
         watch.limit(None)
         await asyncio.sleep(100)
@@ -66,7 +66,7 @@ async def test_a_limit_that_is_lifted_never_fires():
 async def test_nothing_fires_after_the_scope():
     broken = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
-    async with Watch() as watch:
+    with Watch() as watch:
         watch.limit(1)
     await asyncio.sleep(10)
     assert now() == watch.time() == 10
@@ -79,7 +79,7 @@ async def test_many_waits_take_one_timer():
     loop.call_at = lambda when, *rest, **more: (  # the loop is this test's own
         timers.append(when) or type(loop).call_at(loop, when, *rest, **more)
     )
-    async with Watch() as watch:
+    with Watch() as watch:
         for _ in range(1000):
             watch.limit(5)
     assert timers == [5]
@@ -88,7 +88,7 @@ async def test_many_waits_take_one_timer():
 @pytest.mark.parametrize("then", [None, 10])
 async def test_what_comes_at_the_very_moment_of_the_limit_has_come_in_time(then):
     arrived = asyncio.get_running_loop().create_future()
-    async with Watch() as watch:
+    with Watch() as watch:
         asyncio.get_running_loop().call_at(2, arrived.set_result, "data")
         watch.limit(2)  # fires in the same turn of the loop
         assert await arrived == "data"

@@ -56,7 +56,12 @@ class TierMiddleware:
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and self._is_ours(scope):
-            await self._respond(scope, receive, send)
+            self._warn_once()
+            responder = Responder(self.gateway, scope, receive, send)
+            try:
+                await responder.run(self._authorize)
+            except NotOurs:
+                await self.app(scope, _replay(responder.body, receive), send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
         else:
@@ -68,14 +73,6 @@ class TierMiddleware:
         if root and path.startswith(root) and path[len(root) : len(root) + 1] == "/":
             path = path[len(root) :]
         return path in self.gateway.paths
-
-    async def _respond(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
-        self._warn_once()
-        responder = Responder(self.gateway, scope, receive, send)
-        try:
-            await responder.run(self._authorize)
-        except NotOurs:
-            await self.app(scope, _replay(responder.body, receive), send)
 
     async def _lifespan(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
         """The app's lifespan with our opening and closing inside it.

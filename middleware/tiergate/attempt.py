@@ -126,7 +126,7 @@ class Asker:
         answer: Answer | None = None
         relay: Relay | None = None
         try:
-            async with Watch() as watch:
+            with Watch() as watch:
                 watch.limit(started.limit - self._since(started))
                 answer = await self._post(endpoint, candidate, started.trace)
                 if not self._request.stream or not 200 <= answer.status < 300:

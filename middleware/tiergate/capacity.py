@@ -18,7 +18,7 @@ class Capacity:
     def __init__(self, limits: Limits) -> None:
         self.in_flight = 0
         self.held_bytes = 0
-        self._limits = limits
+        self.reconfigure(limits)
 
     def __repr__(self) -> str:
         return f"<Capacity {self.in_flight} requests, {self.held_bytes} bytes held>"
@@ -28,19 +28,16 @@ class Capacity:
 
     def reconfigure(self, limits: Limits) -> None:
         """Other limits for whoever comes from now on."""
-        self._limits = limits
+        self.most_bytes = limits.max_buffered_bytes
+        self._most_requests = limits.max_in_flight
 
     def __enter__(self) -> None:
-        if self.in_flight >= self._limits.max_in_flight:
+        if self.in_flight >= self._most_requests:
             raise Overloaded("Too many requests at once.", retry_after=_RETRY_AFTER_SECONDS)
         self.in_flight += 1
 
     def __exit__(self, *_: object) -> None:
         self.in_flight -= 1
-
-    def has_room(self, count: int) -> bool:
-        """Whether so many more bytes may be held."""
-        return self.held_bytes + count <= self._limits.max_buffered_bytes
 
 
 class Account:
@@ -53,9 +50,10 @@ class Account:
     def hold(self, count: int) -> None:
         """Count `count` more bytes; raises `Overloaded` when the process holds enough."""
         capacity = self._capacity
-        if not capacity.has_room(count):
+        held = capacity.held_bytes + count
+        if held > capacity.most_bytes:
             raise Overloaded("Too much in memory at once.", retry_after=_RETRY_AFTER_SECONDS)
-        capacity.held_bytes += count
+        capacity.held_bytes = held
         self._held += count
 
     def drop(self, count: int) -> None:

@@ -130,6 +130,7 @@ _any = msgspec.json.Decoder(Raw)
 
 _EMPTY = (b"null", b'""', b"[]", b"{}")
 _OPAQUE = Chunk()
+_TOKEN = Chunk(token=True)
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 # A server that cuts its text anywhere escapes half a surrogate pair in one chunk and half in the
@@ -164,6 +165,8 @@ def read_chunk(data: bytes) -> Chunk | None:
         if choice.finish_reason:
             finished.append(choice.index)
         token = token or _carries_token(choice.delta)
+    if seen.usage is _ABSENT and seen.error is _ABSENT and not finished:  # as nearly all
+        return _TOKEN if token else _OPAQUE
     usage = None if seen.usage is _ABSENT else _read_usage(seen.usage)
     return Chunk(
         finished=tuple(finished),

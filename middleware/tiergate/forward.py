@@ -141,7 +141,9 @@ class Delivery:
 
     def _others_left(self, position: int) -> bool:
         rest = self._plan.candidates[position + 1 :]
-        return self._tried < self._allowed and any(map(self._tools.health.admits, rest))
+        if not rest or self._tried >= self._allowed:
+            return False
+        return any(map(self._tools.health.admits, rest))
 
     def _served(self, delivered: Delivered, permit: Permit) -> Delivered:
         if delivered.relay is None:

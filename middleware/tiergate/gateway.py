@@ -169,7 +169,23 @@ class Gateway:
 
     async def _begin_reply(self, exchange: Exchange, body: bytes) -> Reply:
         exchange.complete = self._world.clock()
-        reply = await self._reply(exchange, body)
+        try:
+            delivery, conversation = await prepare(self._parts, self.metrics, exchange, body)
+            config = delivery.config
+            assert exchange.request is not None
+            if exchange.request.stream and commit_of(exchange, config.streaming) is Commit.COMPLETE:
+                work = self._deliver(exchange, delivery, conversation)
+                reply = await self._wait_for(exchange, work, config)
+            else:
+                delivered = await self._deliver(exchange, delivery, conversation)
+                reply = presented(exchange, delivered, config.headers, self._latency(exchange))
+        except Answerable as error:
+            error.__traceback__ = None  # else: task keeps error, error frames, a frame the task
+            reply = self.refuse(exchange, error)
+        except NotOurs:
+            raise
+        except Exception:  # noqa: BLE001  # the outermost wrapper
+            reply = self.refuse(exchange, self._bug(exchange))
         exchange.status = reply.status
         if not isinstance(reply.stream, Waiting):  # else an attempt is still under way
             exchange.overhead = self._overhead(exchange)
@@ -218,24 +234,6 @@ class Gateway:
         """Whether requests can be served, from which configuration, and what is amiss."""
         return status_of(self._parts, self._log)
 
-    async def _reply(self, exchange: Exchange, body: bytes) -> Reply:
-        try:
-            delivery, conversation = await prepare(self._parts, self.metrics, exchange, body)
-            config = delivery.config
-            work = partial(self._deliver, exchange, delivery, conversation)
-            assert exchange.request is not None
-            if exchange.request.stream and commit_of(exchange, config.streaming) is Commit.COMPLETE:
-                return await self._wait_for(exchange, work(), config)
-            delivered = await work()
-            return presented(exchange, delivered, config.headers, self._latency(exchange))
-        except Answerable as error:
-            error.__traceback__ = None  # else: task keeps error, error frames, a frame the task
-            return self.refuse(exchange, error)
-        except NotOurs:
-            raise
-        except Exception:  # noqa: BLE001  # the outermost wrapper
-            return self.refuse(exchange, self._bug(exchange))
-
     async def _deliver(
         self, exchange: Exchange, delivery: Delivery, conversation: Conversation | None
     ) -> Delivered:
@@ -282,7 +280,9 @@ class Gateway:
 
     def _overhead(self, exchange: Exchange) -> float:
         """Seconds since the body was there that were ours: neither a provider's nor a wait."""
-        waited = sum(attempt.duration for attempt in exchange.attempts) + exchange.slept
+        waited = exchange.slept
+        for attempt in exchange.attempts:
+            waited += attempt.duration
         return max(0.0, self._world.clock() - exchange.complete - waited)
 
     def _latency(self, exchange: Exchange) -> float:

@@ -91,7 +91,7 @@ class Opening:
 
     async def _reach(self, limits: OpeningLimits) -> None:
         try:
-            async with Watch() as watch:
+            with Watch() as watch:
                 await self._read_on(watch, limits)
         except TimeoutError:
             if not self._flows():

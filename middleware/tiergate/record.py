@@ -28,7 +28,7 @@ _MICROSECONDS: Final = 1_000_000
 _LONGEST: Final = 256  # characters of what a client or a provider may choose freely
 
 
-class AttemptRecord(Struct, frozen=True):
+class AttemptRecord(Struct, frozen=True, gc=False):
     """One call to a provider. `started_us` counts from the arrival of the request."""
 
     provider: str
@@ -39,7 +39,7 @@ class AttemptRecord(Struct, frozen=True):
     duration_us: int
 
 
-class Record(Struct, frozen=True, kw_only=True):
+class Record(Struct, frozen=True, kw_only=True, gc=False):
     """One request. `at` is Unix time, all times are in microseconds, cost in US dollars.
 
     `owner` is a digest. `partial` says that the tokens are those of an answer that did not end.

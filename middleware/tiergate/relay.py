@@ -5,7 +5,7 @@ from the provider. What an event means is `transcript`'s; nothing here retries.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import msgspec
@@ -78,7 +78,7 @@ class Relay:
         """Relay to the end; raises `ClientGone` for a client that stopped reading."""
         self._committed = True
         try:
-            async with Watch() as watch:
+            with Watch() as watch:
                 await self._relay(write, watch)
         except (TimeoutError, AttemptFailed, EventTooLarge) as error:
             if self._sending:
@@ -95,7 +95,8 @@ class Relay:
         """Let go of the provider; a finished body is read to its last byte, for a moment."""
         try:
             if self.transcript.ended and not self._at_end:
-                async with asyncio.timeout(DRAIN_SECONDS):
+                with Watch() as watch:
+                    watch.limit(DRAIN_SECONDS)
                     while await self._answer.read():
                         pass
         except (TimeoutError, AttemptFailed):
@@ -119,8 +120,17 @@ class Relay:
         held, self._held = len(out), b""  # it may be the whole of a long answer
         events = comments = -1
         while True:
+            now = watch.time()
             if out:
-                await self._send(write, out, watch)
+                self._sending = True
+                for piece in _slices(out):
+                    watch.limit(self._limits.send)
+                    await write(piece)
+                self._sending = False
+                began, now = now, watch.time()
+                if now > began:  # the client's time is not the provider's silence
+                    self._token_by += now - began
+                    self._done_by += now - began
             if held:
                 self._exchange.account.drop(held)
                 held = 0
@@ -130,7 +140,6 @@ class Relay:
             if self._at_end or transcript.ended:
                 return
             if transcript.events > events or transcript.comments > comments:
-                now = watch.time()
                 if transcript.events > events:
                     self._done_by = now + DONE_PATIENCE_SECONDS
                 watch.limit(self._patience(now))  # half an event is no sign of life
@@ -144,18 +153,6 @@ class Relay:
         if self.transcript.complete:
             return self._done_by - now
         return self._limits.idle if self.transcript.has_token else self._token_by - now
-
-    async def _send(self, write: Write, out: bytes | bytearray, watch: Watch) -> None:
-        began = watch.time()
-        self._sending = True
-        size = len(out)
-        for start in range(0, size, SLICE_BYTES):
-            watch.limit(self._limits.send)
-            await write(bytes(out if size <= SLICE_BYTES else out[start : start + SLICE_BYTES]))
-        self._sending = False
-        spent = watch.time() - began  # the client's time is not the provider's silence
-        self._token_by += spent
-        self._done_by += spent
 
     def _note(self, error: Exception) -> None:
         if not self.transcript.complete:
@@ -183,6 +180,13 @@ class Relay:
         assert self._exchange.candidate is not None
         provider = self._exchange.candidate.provider
         return error_event(self.error_code, _MESSAGES[self.error_code], provider)
+
+
+def _slices(out: bytes | bytearray) -> Iterable[bytes]:
+    size = len(out)
+    if size <= SLICE_BYTES:
+        return (bytes(out),)
+    return (bytes(out[start : start + SLICE_BYTES]) for start in range(0, size, SLICE_BYTES))
 
 
 def _nothing() -> None:

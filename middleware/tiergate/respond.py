@@ -65,7 +65,7 @@ class Responder:
         """One timer for all that waits for the client: its body, its leaving, its reading."""
         refusal = None
         try:
-            async with Watch() as watch:
+            with Watch() as watch:
                 refusal = await self._admit(authorize, body, watch)
                 if refusal is None:
                     await self._serve(watch)
@@ -132,7 +132,12 @@ class Responder:
         try:
             async with self._gateway.handle(self._exchange, self.body) as reply:
                 self.body = b""
-                await self._send_reply(reply, watch)
+                await self._start(reply)
+                if reply.stream is not None:
+                    await reply.stream.run(self._write)
+                # A server reports a finished response as a disconnect.
+                self._stop_listening()
+                await self._write_whole(reply.body, watch)
         finally:
             self._stop_listening()
 
@@ -150,14 +155,6 @@ class Responder:
             self._listening.cancel()
             self._listening = None
 
-    async def _send_reply(self, reply: Reply, watch: Watch) -> None:
-        await self._start(reply)
-        if reply.stream is not None:
-            await reply.stream.run(self._write)
-        # A server reports a finished response as a disconnect.
-        self._stop_listening()
-        await self._write_whole(reply.body, watch)
-
     async def _send_refusal(self, reply: Reply) -> None:
         """The whole answer, then what still comes of the body, then the end of the connection.
 
@@ -172,11 +169,11 @@ class Responder:
         await discard(self._receive)
         await self._write(b"", more=False)
 
-    async def _start(self, reply: Reply, added: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    def _start(self, reply: Reply, added: Iterable[tuple[bytes, bytes]] = ()) -> Awaitable[None]:
         headers = [*reply.headers, *added]
         if reply.stream is None:
             headers.append((b"content-length", b"%d" % len(reply.body)))
-        await self._send(
+        return self._send(
             {"type": "http.response.start", "status": reply.status, "headers": headers}
         )
 
@@ -189,5 +186,5 @@ class Responder:
             await self._write(body[start : start + SLICE_BYTES], more=start < last)
         watch.limit(None)
 
-    async def _write(self, data: bytes, more: bool = True) -> None:
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+    def _write(self, data: bytes, more: bool = True) -> Awaitable[None]:
+        return self._send({"type": "http.response.body", "body": data, "more_body": more})

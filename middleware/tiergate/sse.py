@@ -66,20 +66,21 @@ class EventReader:
         events = []
         if self._owed and chunk:
             chunk, self._owed = chunk.removeprefix(b"\n"), False
-        held = self._held + chunk
-        start, scan = 0, max(0, len(self._held) - 2)
+        held, start, scan = chunk, 0, 0
+        if self._held:
+            held, scan = self._held + chunk, max(0, len(self._held) - 2)
         if self._after_cr and held.startswith(b"\n"):
             scan = max(scan, 1)  # the other half of a CRLF that already ended an event
-        blank = _blank_line if b"\r" in held else _blank_lf
-        while (end := blank(held, scan)) > 0:
+        blank, size = _blank_line if b"\r" in held else _blank_lf, len(held)
+        while start < size and (end := blank(held, scan)) > 0:
             raw = held[start:end]
             start = scan = end
-            self._after_cr = held[start - 1 :] == b"\r"
+            self._after_cr = end == size and raw.endswith(b"\r")
             if self._after_cr and raw.endswith(b"\n\r"):
                 raw, self._owed, self._after_cr = raw + b"\n", True, False
             events.append(self._event(raw))
         self._held = held[start:]
-        if len(self._held) > self._max:
+        if size - start > self._max:
             raise EventTooLarge
         return events
 
@@ -98,13 +99,13 @@ class EventReader:
         if not self._begun:
             self._begun = True
             text = raw.removeprefix(_BOM)
+        end = len(text) - 2
+        if text.startswith(b"data: ") and text.find(b"\n") == end and b"\r" not in text:
+            return Event(raw, text[6:end])  # as nearly every one is: a line, and the blank one
         return _parse(raw, text)
 
 
 def _parse(raw: bytes, text: bytes) -> Event:
-    end = len(text) - 2
-    if text.startswith(b"data: ") and text.find(b"\n") == end and b"\r" not in text:
-        return Event(raw, text[6:end])  # as nearly every event is: one line, and the blank one
     data: list[bytes] = []
     name = None
     for line in _LINE_END.split(text):

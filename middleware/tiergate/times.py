@@ -78,8 +78,10 @@ def times_of(
     retry, streaming, allowed = config.retry, config.streaming, config.retry.deadline(tier)
     if commit is None:
         deadline = min(allowed, asked or allowed)
-        attempt = retry.attempt_timeout(tier, deadline)
-        return Times(deadline, attempt, full=retry.attempt_timeout(tier, allowed))
+        full = attempt = retry.attempt_timeout(tier, deadline)
+        if deadline < allowed:
+            full = retry.attempt_timeout(tier, allowed)
+        return Times(deadline, attempt, full)
     first_token = streaming.first_token_timeout(tier)
     if commit is Commit.FIRST_BYTE:  # from the attempt's start, whatever came before it
         allowed = waited + first_token

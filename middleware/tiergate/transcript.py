@@ -89,8 +89,8 @@ class Transcript:
             self._finished.update(chunk.finished)
         if chunk.usage is not None:
             self.usage = self.usage.updated(chunk.usage) if self.usage else chunk.usage
-        if chunk.usage_only and not self._relay_usage and not self.has_error:
-            return b""
+            if chunk.usage_only and not self._relay_usage and not self.has_error:
+                return b""
         return event.raw
 
 

@@ -10,7 +10,10 @@ from types import TracebackType
 
 
 class Watch:
-    """A scope whose limit may be moved at any time; past it, `TimeoutError` is raised."""
+    """A scope whose limit may be moved at any time; past it, `TimeoutError` is raised.
+
+    To be entered by a task with a plain `with`: neither end of it waits.
+    """
 
     def __init__(self) -> None:
         self._until: float | None = None
@@ -19,15 +22,15 @@ class Watch:
         self._ending: asyncio.Handle | None = None
         self._ended = False
 
-    async def __aenter__(self) -> "Watch":
+    def __enter__(self) -> "Watch":
         self._loop = asyncio.get_running_loop()
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)  # told the loop, it does not ask the system
         assert task is not None
         self._task = task
         self._cancelling = task.cancelling()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,

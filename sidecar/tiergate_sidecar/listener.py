@@ -52,6 +52,7 @@ class Listener(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                interface="asgi3",  # uvicorn would guess by `async def`, which not every app is
                 http=cast(Any, partial(_Protocol, head_seconds=head_seconds)),
                 ws="none",
                 log_config=None,

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from msgspec import Struct
@@ -216,13 +216,13 @@ class _Sidecar:
 def _telling_end(app: ASGIApp, ended: Callable[[], None]) -> ASGIApp:
     """The app; `ended` hears of the end of its lifespan before the app does."""
 
-    async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+    def telling(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         async def heard() -> Message:
             message = await receive()
             if message["type"] == "lifespan.shutdown":
                 ended()
             return message
 
-        await app(scope, heard if scope["type"] == "lifespan" else receive, send)
+        return app(scope, heard if scope["type"] == "lifespan" else receive, send)
 
     return telling

@@ -149,7 +149,7 @@ def test_a_limit_that_has_passed_already_ends_the_scope_on_uvloop():
     """uvloop's handle of a timer that is due at once does not know its time."""
 
     async def wait() -> None:
-        async with Watch() as watch:
+        with Watch() as watch:
             watch.limit(0)
             watch.limit(-1)
             await asyncio.Event().wait()
