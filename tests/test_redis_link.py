@@ -439,7 +439,7 @@ async def test_a_hook_that_hangs_is_ended_and_asked_again(tmp_path):
 def test_several_loops_one_after_another_leave_nothing_open(tmp_path, closed, tls):
     server = RedisServer(tmp_path, tls=tls)
     asyncio.run(server.__aenter__())
-    # Twenty at once, each with a connection of its own in a new loop: a busy machine takes its time.
+    # Twenty at once, each with its own connection in a new loop: a busy machine takes its time.
     link = Link(server.url, timeout=1.5)
 
     async def ask(expected: str) -> None:
