@@ -75,16 +75,18 @@ async def provide(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
     whole = ok % (b"application/json", b"Content-Length: %d\r\n" % len(ANSWER)) + ANSWER
     begins = ok % (b"text/event-stream", b"Transfer-Encoding: chunked\r\n")
     streams = {count: stream(count) for count in (CHUNKS, MANY_CHUNKS)}
-    while asked := await _request(reader):
-        said = json.loads(asked)
-        if not said.get("stream"):
-            writer.write(whole)
-            continue
-        writer.write(begins)
-        for event in streams[said["max_tokens"]]:
-            writer.write(event)
-            await asyncio.sleep(pause)  # a write of its own each
-    writer.close()
+    try:
+        while asked := await _request(reader):
+            said = json.loads(asked)
+            if not said.get("stream"):
+                writer.write(whole)
+                continue
+            writer.write(begins)
+            for event in streams[said["max_tokens"]]:
+                writer.write(event)
+                await asyncio.sleep(pause)  # a write of its own each
+    finally:  # of a body that is no JSON, too: before 3.11.7 asyncio would leave it open
+        writer.close()
 
 
 async def collect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -45,6 +45,6 @@ pip "$tree" check
 find "$tree/bin" -type f ! -name tiergate -delete
 sed -i "s|$tree/|$home/|g" "$tree/bin/tiergate"
 # Nothing can be compiled on a read-only root, so it is now. Never compared with its source: layers
-# of images do not keep times.
-"$python" -m compileall -q -j 0 -s "$tree" -p "$home" --invalidation-mode unchecked-hash "$tree/lib"
+# of images do not keep times. All of it (-f): what pip has run meanwhile may have been compiled.
+"$python" -m compileall -q -f -j 0 -s "$tree" -p "$home" --invalidation-mode unchecked-hash "$tree/lib"
 chmod -R u=rwX,go=rX "$tree"
