@@ -231,7 +231,8 @@ def within(plain: float) -> str:
 
     def begin_and_end() -> None:
         ended.trace = telemetry.begin(ended, "/v1/chat/completions", "http", frozenset())
-        telemetry.end(ended, "ok")
+        if ended.trace is not None:
+            telemetry.end(ended, "ok")
 
     def count() -> None:
         metrics.decided("simple")

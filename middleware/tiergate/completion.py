@@ -19,10 +19,8 @@ class Usage(Struct, frozen=True):
     completion_tokens: int | None = None
     cached_tokens: int | None = None
 
-    def updated(self, later: "Usage | None") -> "Usage":
+    def updated(self, later: "Usage") -> "Usage":
         """These counts with what a later event says: it may repeat some, and lack others."""
-        if later is None:
-            return self
         return Usage(*map(_newer, astuple(self), astuple(later)))
 
 

@@ -24,7 +24,6 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(GARBAGE_OBJECTS, 20, 20)
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
-    if mallopt is not None:
-        mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
-        mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", max)  # glibc's alone; elsewhere nothing is set
+    mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
+    mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
