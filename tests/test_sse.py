@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiergate.sse import Event, EventReader, EventTooLarge
+from tiergate.sse import DONE, Event, EventReader, EventTooLarge
 
 WHOLE = [
     (b"data: one\n\n", [b"one"]),
@@ -105,7 +105,7 @@ def test_a_last_event_without_its_blank_line_is_given_one():
     last = reader.finish()
     assert last is not None
     assert last.raw == b"data: [DONE]\n\n"
-    assert last.is_done
+    assert last.data == DONE
 
 
 def test_nothing_is_left_of_a_finished_stream_or_a_comment():

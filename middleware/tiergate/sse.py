@@ -41,10 +41,6 @@ class Event(Struct, frozen=True):
     data: bytes | None
     name: bytes | None = None
 
-    @property
-    def is_done(self) -> bool:
-        return self.data == DONE
-
 
 class EventReader:
     """Cuts a byte stream into events. Holds at most one unfinished event of `max_event_bytes`."""
