@@ -17,7 +17,8 @@ MEMBERS = {"id", "kind", "tier", "language", "adversarial", "why", "request"}
 SORTS = {None, "short_and_hard", "long_and_easy", "empty_keywords"}
 TIERS = ("simple", "moderate", "complex")
 
-FILES = sorted(FOLDER.glob("*.jsonl"))
+PARTS = ("tuning", "held_out")
+FILES = sorted(FOLDER.glob("*/*.jsonl"))
 ROWS = [json.loads(line) for file in FILES for line in file.read_text().splitlines()]
 
 
@@ -26,7 +27,7 @@ def last_user_message(row) -> str:
     return json.dumps(said[-1]["content"], ensure_ascii=False)
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}-{file.stem}")
 def test_each_row_of_a_kind_is_a_chat_request_with_its_label(file):
     for line in file.read_text().splitlines():
         row = json.loads(line)
@@ -42,9 +43,23 @@ def test_each_row_of_a_kind_is_a_chat_request_with_its_label(file):
 
 def test_every_kind_has_requests_of_every_tier():
     counted = Counter((row["kind"], row["tier"]) for row in ROWS)
-    assert len(FILES) >= 20
+    assert len({kind for kind, _ in counted}) >= 20
     assert all(counted[file.stem, tier] >= 11 for file in FILES for tier in TIERS)
     assert len(ROWS) >= 600
+
+
+def test_two_in_five_of_each_kind_and_tier_are_held_out():
+    by_part = {
+        part: Counter(
+            (row["kind"], row["tier"])
+            for file in (FOLDER / part).glob("*.jsonl")
+            for row in map(json.loads, file.read_text().splitlines())
+        )
+        for part in PARTS
+    }
+    assert sum(map(Counter.total, by_part.values())) == len(ROWS)
+    for each, held in by_part["held_out"].items():
+        assert 0.3 < held / (held + by_part["tuning"][each]) < 0.5, each
 
 
 def test_there_are_languages_and_traps_enough():
