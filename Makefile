@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
 .PHONY: all install run test check format test-lowest soak bench bench-memory bench-peers \
-  bench-system bench-observe screenshot system clean lock image image-tree sbom
+  bench-system bench-observe evaluate screenshot system clean lock image image-tree sbom
 all: check test
 
 install: $(READY)
@@ -67,6 +67,11 @@ bench-system:
 	  test -z "$$missing" || { apt-get -qq update && DEBIAN_FRONTEND=noninteractive \
 	    apt-get -qq install -y --no-install-recommends $$missing >/dev/null; } \
 	  || { echo "the measurements need$$missing" >&2; exit 1; }
+
+# How well the classifier decides, on the labelled requests that nothing was tuned by; 5 seconds.
+# `bench/evaluate.py -h` has the others, `bench/tune.py` finds the weights.
+evaluate: install
+	$(BIN)/python bench/evaluate.py
 
 # CPU per request of log and traces, each against the same sidecar without; about 3 minutes.
 bench-observe: install

@@ -16,16 +16,26 @@ from tiergate.config import (
     Streaming,
     StreamTimes,
     TierConfig,
-    TierEntry,
 )
+from tiergate.routing_config import ClassifierSettings, Policy, TierEntry
 
 DEFAULTS = {
     "routing": {
         "paths": ("/v1/chat/completions",),
         "default_tier": "simple",
         "unknown_model": "reject",
+        "escalate": False,
         "aliases": {},
     },
+    "classifier": {
+        "moderate": ClassifierSettings().moderate,  # tuned: `make evaluate` speaks for them
+        "complex": ClassifierSettings().complex,
+        "weights": {},
+        "words": {},
+        "measure": "auto",
+        "max_prompt_bytes": 1_048_576,
+    },
+    "policies": (),
     "retry": {
         "retries": 2,
         "backoff_seconds": 1.0,
@@ -236,7 +246,15 @@ def test_a_relative_cost_is_any_number_up_to_ten(cost):
         (Provider, {"keepalive_seconds": float("inf")}),
         (Provider, {"acquire_timeout_seconds": 86_401}),
         (Config, {"tiers": {"huge": []}}),
-        (Config, {"policies": []}),
+        (Config, {"quotas": []}),
+        (TierEntry, {**ENTRY, "context_window": 0}),
+        (TierEntry, {**ENTRY, "supports": ["pdf"]}),
+        (TierEntry, {**ENTRY, "rename": {"a": ""}}),
+        (TierEntry, {**ENTRY, "drop": ["x" * 65]}),
+        (Policy, {"name": ""}),
+        (Policy, {"name": "x" * 65}),
+        (Policy, {"name": "p", "max_output_price_per_million": -1}),
+        (Policy, {"name": "p", "keywords": [""]}),
         (RequestLogSettings, {"queue_size": 0}),
         (RequestLogSettings, {"retention_days": 0}),
         (TierConfig, {"source": "redis"}),

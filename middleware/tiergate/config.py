@@ -1,39 +1,19 @@
 """The configuration as a value: frozen structs, their defaults, and the reason of every limit.
 
-Durations are seconds, sizes bytes. Files, environment and `${VAR}` are read in `loading`, what one
-setting demands of another is checked in `crosscheck`. A part of CONTRACT that has not landed has no
-field here, so that it is refused by name.
+Durations are seconds, sizes bytes. What says which model serves a request is in `routing_config`.
+Files, environment and `${VAR}` are read in `loading`, what one setting demands of another is
+checked in `crosscheck`.
 """
 
 from typing import Annotated, Final, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, field
 
+from tiergate.routing_config import ClassifierSettings, Policy, Routing, TierEntry
+from tiergate.tables import Count, Lifetime, PositiveCount, PositiveSeconds, Seconds, Table
 from tiergate.tiers import Tier
 
-_DAY: Final = 86_400  # of seconds: more is a slip of the unit, and timers do not take infinity
-
-Seconds = Annotated[float, Meta(ge=0, le=_DAY)]
-PositiveSeconds = Annotated[float, Meta(gt=0, le=_DAY)]
-Count = Annotated[int, Meta(ge=0)]
-PositiveCount = Annotated[int, Meta(ge=1)]
-Lifetime = Annotated[float, Meta(gt=0, le=366 * _DAY)]
-Price = Annotated[float, Meta(ge=0, le=1_000_000)]  # a dollar a token
-Cost = Annotated[float, Meta(ge=0, le=10)]
 Failover = Literal["off", "first_token", "buffered"]
-
-
-class Table(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A table of the configuration file."""
-
-
-class Routing(Table, frozen=True):
-    """Which requests are ours, and what a request without a tier means."""
-
-    paths: tuple[str, ...] = ("/v1/chat/completions",)
-    default_tier: Tier = "simple"
-    unknown_model: Literal["reject", "default", "pass"] = "reject"
-    aliases: dict[str, Tier] = field(default_factory=dict)
 
 
 class RetryTimes(Table, frozen=True):
@@ -171,17 +151,6 @@ class Provider(Table, frozen=True):
         return 30 if self.base_url.startswith("https:") else 4
 
 
-class TierEntry(Table, frozen=True):
-    """One candidate of a tier. A `relative_cost` of 0 counts as 1 (the seeds' rule)."""
-
-    provider: str
-    model: Annotated[str, Meta(min_length=1)]
-    relative_cost: Cost = 1
-    input_price_per_million: Price | None = None
-    output_price_per_million: Price | None = None
-    cached_input_price_per_million: Price | None = None
-
-
 class TierConfig(Table, frozen=True):
     """Where the tiers come from."""
 
@@ -264,6 +233,8 @@ class Config(Table, frozen=True):
     """Everything the library is told. Make one, or let `load_config` read it."""
 
     routing: Routing = Routing()
+    classifier: ClassifierSettings = ClassifierSettings()
+    policies: tuple[Policy, ...] = ()
     retry: Retry = Retry()
     health: HealthSettings = HealthSettings()
     streaming: Streaming = Streaming()
