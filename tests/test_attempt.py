@@ -6,8 +6,10 @@ Whichever: nothing stays open, and what is counted as held is what is held.
 import asyncio
 
 import pytest
-from attempts import EVENTS, P2, Attempts
+from attempts import EVENTS, P1, P2, Attempts
+from msgspec.structs import replace
 
+from tiergate.adaptation import Adaptation
 from tiergate.completion import Usage
 from tiergate.config import Limits
 from tiergate.errors import Overloaded
@@ -33,6 +35,16 @@ async def test_a_provider_gets_its_model_its_key_and_the_id_of_the_request():
     [sent] = made.transport.sent
     assert sent.json == {"model": "big", "messages": [], "stream": False, "x": 1}
     assert {("authorization", "Bearer key-1"), ("idempotency-key", "id-1")} <= set(sent.headers)
+
+
+async def test_each_provider_gets_the_members_that_its_model_takes():
+    changed = Adaptation(rename=(("x", "y"),), set=(("z", b"2.0"),))
+    made = Attempts(Say.completion())
+    await made.ask(replace(P1, adaptation=changed))
+    await made.ask(P2)
+    first, second = made.transport.sent
+    assert first.body == b'{"model":"big","messages":[],"stream":false,"y":1,"z":2.0}'
+    assert second.body == b'{"model":"big","messages":[],"stream":false,"x":1}'
 
 
 async def test_an_error_is_delivered_as_a_failure_with_all_that_was_said():

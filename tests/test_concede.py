@@ -2,6 +2,7 @@
 
 import pytest
 
+from tiergate.candidates import Candidate
 from tiergate.concede import concede
 from tiergate.errors import (
     Answerable,
@@ -25,10 +26,10 @@ from tiergate.faults import (
     TOO_LONG,
     UNAVAILABLE,
     UNREACHABLE,
+    UNSUPPORTED,
     AttemptFailed,
     Fault,
 )
-from tiergate.snapshot import Candidate
 
 P1, P2 = Candidate("p1", "m1", 1), Candidate("p2", "m2", 1)
 IN_SHAPE = b'{"error":{"message":"said by the provider"}}'
@@ -46,6 +47,7 @@ def failures(*faults: Fault) -> list[tuple[Candidate, AttemptFailed]]:
         ([SILENT], DeadlineExceeded),
         ([UNAVAILABLE, SILENT], DeadlineExceeded),
         ([TOO_LONG, STALLED], DeadlineExceeded),
+        ([UNSUPPORTED, SILENT], DeadlineExceeded),
         ([RATE_LIMITED, SILENT], DeadlineExceeded),
         ([SILENT, UNAVAILABLE], ProviderFailed),
         ([RATE_LIMITED], RateLimited),
@@ -77,12 +79,17 @@ def test_the_attempts_decide_the_error(faults: list[Fault], error: type[Answerab
         ([TOO_LONG, UNAVAILABLE], P1),
         ([UNAVAILABLE, TOO_LONG, BUSY], P1),
         ([TOO_LONG, TOO_LONG], P1),
+        ([UNSUPPORTED], P2),
+        ([UNSUPPORTED, REFUSED], P1),
+        ([UNSUPPORTED, TOO_LONG], P1),
+        ([UNSUPPORTED, REJECTED], P2),
+        ([RATE_LIMITED, UNSUPPORTED], P2),
     ],
 )
 def test_the_clients_own_fault_is_told_in_the_providers_words(faults, candidate):
     chosen, failure = concede(failures(*faults))
     assert chosen is candidate
-    assert failure.fault in (REJECTED, TOO_LONG)
+    assert failure.fault in (REJECTED, TOO_LONG, UNSUPPORTED)
     assert failure.body == IN_SHAPE
 
 

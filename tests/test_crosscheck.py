@@ -1,5 +1,6 @@
 """What one setting demands of another: each rule refuses with its path, and nothing else does."""
 
+from datetime import date
 from typing import Any
 
 import pytest
@@ -357,3 +358,71 @@ def test_a_request_log_is_kept_where_a_url_can_say():
 
 def test_a_gateway_that_hands_on_what_it_does_not_know_may_have_no_tier_yet():
     crosschecked(made(tiers={}, routing={"unknown_model": "pass"}))
+
+
+def entry(**settings: Any) -> dict[str, Any]:
+    return {"tiers": {"simple": [{"provider": "p1", "model": "m", **settings}]}}
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"rename": {"messages": "input"}}, "rename: 'messages' is not to be changed"),
+        ({"supports": ["tools", "tools"]}, "supports: 'tools' is listed twice"),
+        ({"set": {"when": date(2026, 1, 1)}}, "set.when: must be a value that JSON has"),
+    ],
+)
+def test_a_wrong_entry_is_refused_by_its_path(settings, text):
+    assert refusal(**entry(**settings)).startswith(f"tiers.simple[0].{text}")
+
+
+def policies(*listed: dict[str, Any]) -> dict[str, Any]:
+    return {"policies": [{"name": f"n{number}", **each} for number, each in enumerate(listed)]}
+
+
+@pytest.mark.parametrize(
+    ("policy", "text"),
+    [
+        ({"name": "n0"}, "name: 'n0' is the name of another policy"),
+        ({"name": "gr\u00fcn"}, "name: must be printable ASCII, for it stands in a header"),
+        ({"name": "a\r\nb"}, "name: must be printable ASCII"),
+        ({"name": " a"}, "name: must be printable ASCII"),
+        ({"allowed_models": ["a*b"]}, "allowed_models: 'a*b': a model's name, '*' only"),
+        ({"allowed_models": ["m", ""]}, "allowed_models: '': a model's name"),
+        ({"keywords": ["code", " \t"]}, "keywords: one is blank"),
+        ({"keywords": ["k"] * 201}, "keywords: more than 200"),
+    ],
+)
+def test_a_wrong_policy_is_refused_by_its_path(policy, text):
+    assert refusal(**policies({}, policy)).startswith(f"policies[1].{text}")
+
+
+def test_ordinary_policies_are_fine():
+    tables = policies({"allowed_models": ["m", "gpt-5*", "*"]}, {"keywords": ["k"] * 200})
+    assert len(crosschecked(made(**tables)).policies) == 2
+
+
+PRICED = {"provider": "p1", "model": "m", "output_price_per_million": 4}
+
+
+@pytest.mark.parametrize(
+    ("policy", "source", "warned"),
+    [
+        ({}, {}, False),
+        ({"allowed_models": ["m"]}, {}, False),
+        ({"allowed_models": ["other"]}, {}, True),
+        ({"max_output_price_per_million": 4}, {}, False),
+        ({"max_output_price_per_million": 3.9}, {}, True),
+        ({"allowed_models": ["other"]}, {"source": "file", "file": "a.json"}, False),
+    ],
+)
+def test_a_policy_that_nobody_satisfies_is_worth_a_warning(policy, source, warned):
+    tiers = {"simple": [PRICED, {**PRICED, "model": "n", "output_price_per_million": 5}]}
+    said = warnings_of(made(tiers=tiers, tier_config=source, **policies(policy)))
+    text = "policies[0]: 'n0' allows no candidate of any tier"
+    assert said == ([text] if warned else [])
+
+
+def test_the_classifiers_settings_are_checked_as_a_set():
+    text = refusal(classifier={"moderate": 0.9, "complex": 0.1})
+    assert text.startswith("classifier.")

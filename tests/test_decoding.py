@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from tiergate.config import Config, TierEntry
+from tiergate.config import Config
 from tiergate.decoding import decode_tables
 from tiergate.errors import ConfigError
 from tiergate.loading import load_config
+from tiergate.routing_config import TierEntry
 
 
 def refusal(values: Any, into: Any = Config, *, strict: bool = True) -> str:

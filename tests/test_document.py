@@ -59,7 +59,7 @@ def test_the_seeds_document_is_read(raw):
         output_price_per_million=0.4,
         cached_input_price_per_million=0.05,
     )
-    plain = msgspec.structs.replace(small, relative_cost=1, cached_input_price_per_million=None)
+    plain = DocumentEntry("p1", "small-1", 1, 0.1, 0.4, context_window=128_000)
     assert parse_document(raw, fetched_at=1000.5, etag='"7"') == TierDocument(
         version="7",
         tiers={"simple": (small,), "moderate": (), "complex": (plain,)},
@@ -132,6 +132,51 @@ def test_a_wrong_entry_is_skipped_with_its_place_and_name(change, text):
     made = parse_document(tiers_of(simple=[{**SMALL, **change}, SMALL]), fetched_at=0)
     assert made.skipped == (f"tiers.simple[0] {text}",)
     assert [entry.model for entry in made.tiers["simple"]] == ["small-1"]
+
+
+def test_what_a_model_can_do_and_needs_changed_is_read():
+    said = {
+        "contextWindow": 8000,
+        "supports": ["tools", "vision", "audio", "files", "json_schema"],
+        "rename": {"max_tokens": "max_completion_tokens"},
+        "drop": ["temperature"],
+        "set": {"reasoning": {"effort": "low", "deep_name": [1, None]}},
+    }
+    made = parse_document(tiers_of(simple=[{**SMALL, **said}]), fetched_at=0)
+    (entry,) = made.tiers["simple"]
+    assert made.skipped == ()
+    assert entry == DocumentEntry(
+        "p1",
+        "small-1",
+        input_price_per_million=0.1,
+        output_price_per_million=0.4,
+        context_window=8000,
+        supports=("tools", "vision", "audio", "files", "json_schema"),
+        rename={"max_tokens": "max_completion_tokens"},
+        drop=("temperature",),
+        set={"reasoning": {"effort": "low", "deep_name": [1, None]}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"contextWindow": 0}, "contextWindow: Expected `int` >= 1"),
+        ({"supports": ["pdf"]}, "supports[0]: Invalid enum value 'pdf'"),
+        ({"supports": ["tools", "tools"]}, "supports: 'tools' is listed twice"),
+        ({"rename": {"model": "x"}}, "rename: 'model' is not to be changed, routing and relaying"),
+        ({"drop": ["messages"]}, "drop: 'messages' is not to be changed, routing and relaying"),
+        ({"drop": ["a\nb"]}, "drop: a name is 1 to 64 printable characters"),
+        ({"set": {"x": float("inf")}}, "set.x: must be a value that JSON has"),
+        ({"drop": ["x"], "set": {"x": 1}}, "set.x: is in drop too"),
+        ({"set": {"y\n" * 99: 1}}, "set: a name is 1 to 64 printable characters"),
+    ],
+)
+def test_an_entry_that_would_break_requests_is_skipped_and_the_rest_works(change, text):
+    made = parse_document(tiers_of(simple=[{**SMALL, **change}, SMALL]), fetched_at=0)
+    (told,) = made.skipped
+    assert told.startswith(f"tiers.simple[0] (p1/small-1): {text}")
+    assert len(made.tiers["simple"]) == 1
 
 
 @pytest.mark.parametrize("price", ["inputPricePerMillion", "outputPricePerMillion"])
@@ -219,7 +264,7 @@ def test_a_value_that_cannot_be_written_is_named_by_its_kind():
 
 
 NAMES = ["success", "data", "error", "code", "version", "updatedAt", "tiers", "simple", "complex"]
-FIELDS = ["provider", "model", "relativeCost", *PRICES]
+FIELDS = ["provider", "model", "relativeCost", "supports", "rename", "drop", "set", *PRICES]
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just(10**400)
 )

@@ -12,6 +12,7 @@ from tiergate.faults import (
     TOO_LONG,
     TRANSIENT,
     UNAVAILABLE,
+    UNSUPPORTED,
     Again,
     AttemptFailed,
     Blame,
@@ -21,6 +22,10 @@ from tiergate.faults import (
 
 LONG = ProviderError(present=True, code="context_length_exceeded")
 NO_MODEL = ProviderError(present=True, code="model_not_found")
+NOT_TAKEN = [
+    ProviderError(present=True, code=code)
+    for code in ("unsupported_parameter", "unsupported_value", "unknown_parameter")
+]
 FILTERED = ProviderError(present=True, code="content_filter")
 
 ROWS = {
@@ -38,6 +43,7 @@ ROWS = {
     "REFUSED": (Again.NO, True, Blame.PROVIDER, False),
     "MISCONFIGURED": (Again.NO, True, Blame.PROVIDER, False),
     "TOO_LONG": (Again.NO, True, Blame.CLIENT, False),
+    "UNSUPPORTED": (Again.NO, True, Blame.CLIENT, False),
     "REJECTED": (Again.NO, False, Blame.CLIENT, False),
 }
 
@@ -85,6 +91,8 @@ def test_whose_credential_it_was_matters_to_401_and_403_only(status):
         (400, NO_MODEL, REJECTED),
         (400, LONG, TOO_LONG),
         (413, LONG, REJECTED),
+        *((400, error, UNSUPPORTED) for error in NOT_TAKEN),
+        *((422, error, REJECTED) for error in NOT_TAKEN),
         (400, FILTERED, REJECTED),
         (404, FILTERED, REJECTED),
         (429, LONG, RATE_LIMITED),

@@ -1,4 +1,4 @@
-"""The tiers, compiled: weights, costs in dollars, aliases, and who offers which model.
+"""The tiers, compiled: pools, aliases, and who offers which model.
 
 What a configuration cannot use of a document is left out and named; the rest works.
 """
@@ -6,10 +6,11 @@ What a configuration cannot use of a document is left out and named; the rest wo
 import pytest
 from msgspec.structs import replace
 
-from tiergate.completion import Usage
-from tiergate.config import Config, Provider, Routing, TierConfig
+from tiergate.adaptation import Adaptation
+from tiergate.config import Config, Provider, TierConfig
 from tiergate.document import DocumentEntry, SourceError, TierDocument
-from tiergate.snapshot import Candidate, Snapshot, compile_snapshot
+from tiergate.routing_config import Routing
+from tiergate.snapshot import Snapshot, compile_snapshot
 from tiergate.tiers import Tier
 
 PROVIDERS = ["p1", "p2", "p3", "p4"]
@@ -26,48 +27,6 @@ def compiled(
     providers = {name: Provider(base_url=f"http://{name}.test/v1") for name in PROVIDERS}
     config = Config(providers=providers, routing=Routing(aliases=aliases or {}))
     return compile_snapshot(TierDocument("7", entries), config)
-
-
-@pytest.mark.parametrize(("cost", "weight"), [(1, 1), (2, 0.5), (2.5, 0.4), (10, 0.1), (0, 1)])
-def test_the_weight_of_a_draw_is_one_over_the_cost_and_zero_counts_as_one(cost, weight):
-    assert Candidate("p", "m", cost).weight == pytest.approx(weight)
-
-
-def test_costs_one_two_and_five_give_the_shares_of_the_contract():
-    weights = [Candidate("p", "m", cost).weight for cost in (1, 2, 5)]
-    shares = [round(weight / sum(weights), 3) for weight in weights]
-    assert shares == [0.588, 0.294, 0.118]
-
-
-@pytest.mark.parametrize(
-    ("usage", "cached_price", "dollars"),
-    [
-        (Usage(10, 5), None, 0.0000125),
-        (Usage(10, 5), 0.05, 0.0000125),
-        (Usage(10, 5, 4), 0.05, 0.0000107),
-        (Usage(10, 5, 4), None, 0.0000125),
-        (Usage(10, 5, 4), 0.0, 0.0000105),
-        (Usage(10, 5, 99), 0.0, 0.0000075),
-        (Usage(0, 0), None, 0.0),
-        (Usage(123_456, 7_890, 100_000), 0.05, 0.028563),
-    ],
-)
-def test_a_cost_is_exact_to_a_hundred_millionth_of_a_dollar(usage, cached_price, dollars):
-    candidate = Candidate("p", "m", 1, 0.5, 1.5, cached_price)
-    assert candidate.cost(usage) == pytest.approx(dollars, abs=1e-8 / 2)
-
-
-@pytest.mark.parametrize(
-    ("prices", "usage"),
-    [
-        ((0.5, 1.5), Usage(None, 5)),
-        ((0.5, 1.5), Usage(10, None)),
-        ((None, 1.5), Usage(10, 5)),
-        ((0.5, None), Usage(10, 5)),
-    ],
-)
-def test_a_cost_that_lacks_a_count_or_a_price_is_unknown_and_not_zero(prices, usage):
-    assert Candidate("p", "m", 1, *prices).cost(usage) is None
 
 
 def test_every_tier_is_there_and_keeps_the_order_of_the_configuration():
@@ -107,7 +66,7 @@ def test_a_lone_star_is_an_alias_for_everything():
 
 def test_a_model_is_offered_cheapest_first_then_in_the_order_of_the_configuration():
     made = compiled({"simple": [("p3", "m", 2), ("p1", "m", 1), ("p2", "m", 2), ("p4", "m", 0)]})
-    offers = [offer.provider for offer in made.models["m"].candidates]
+    offers = [offer.provider for offer in made.models["m"].reach.candidates()]
     assert offers == ["p1", "p4", "p3", "p2"], "a cost of 0 counts as 1"
 
 
@@ -120,7 +79,7 @@ def test_the_tier_of_a_model_is_the_lowest_that_lists_it_and_a_provider_stands_t
     )
     route = made.models["m"]
     assert route.tier == "moderate"
-    assert [(each.provider, each.relative_cost) for each in route.candidates] == [
+    assert [(each.provider, each.relative_cost) for each in route.reach.candidates()] == [
         ("p2", 3),
         ("p1", 5),
     ]
@@ -213,3 +172,65 @@ def test_only_a_configuration_may_be_without_tiers_where_others_are_handed_on():
     elsewhere = replace(passes, tier_config=TierConfig(source="file", file="tiers.json"))
     with pytest.raises(SourceError, match="no entry"):
         compile_snapshot(TierDocument("7", {}), elsewhere)
+
+
+def test_what_an_entry_says_of_its_model_is_compiled_into_its_candidate():
+    said = DocumentEntry(
+        "p1",
+        "m",
+        context_window=8000,
+        supports=("tools",),
+        rename={"max_tokens": "max_completion_tokens"},
+        drop=("temperature",),
+        set={"reasoning": {"effort": "low"}},
+    )
+    config = Config(providers={"p1": Provider(base_url="http://a")})
+    made = compile_snapshot(TierDocument("7", {"simple": (said,)}), config)
+    (candidate,) = made.candidates()
+    assert (candidate.context_window, candidate.supports) == (8000, {"tools"})
+    assert candidate.adaptation == Adaptation(
+        rename=(("max_tokens", "max_completion_tokens"),),
+        drop=("temperature",),
+        set=(("reasoning", b'{"effort":"low"}'),),
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "choosy"),
+    [
+        ({}, False),
+        ({"drop": ("temperature",)}, False),
+        ({"supports": ()}, True),
+        ({"context_window": 8000}, True),
+    ],
+)
+def test_tiers_are_choosy_where_somebody_is_not_for_every_request(said, choosy):
+    entries = (DocumentEntry("p1", "m"), DocumentEntry("p1", "n", **said))
+    config = Config(providers={"p1": Provider(base_url="http://a")})
+    assert compile_snapshot(TierDocument("7", {"simple": entries}), config).is_choosy is choosy
+
+
+@pytest.mark.parametrize(
+    ("offers", "by_price"),
+    [
+        ([], False),
+        ([(1, 2.0, 3.0)], False),
+        ([(1, 2.0, 3.0), (1, 2.0, 3.0)], False),
+        ([(1, 2.0, 3.0), (1, 2.5, 3.0)], True),
+        ([(1, 2.0, 3.0), (0, 2.0, 3.5)], True),
+        ([(1, 2.0, 3.0), (2, 2.5, 3.0)], False),
+        ([(1, 2.0, 3.0), (1, None, None)], True),
+        ([(1, None, None), (1, None, 3.0)], False),
+    ],
+)
+def test_prices_order_those_who_offer_a_model_where_their_relative_costs_do_not(offers, by_price):
+    entries = (
+        DocumentEntry("p4", "m", 9),
+        *(
+            DocumentEntry(f"p{number}", "m", cost, price_in, price_out)
+            for number, (cost, price_in, price_out) in enumerate(offers, 1)
+        ),
+    )
+    config = Config(providers={name: Provider(base_url="http://a") for name in PROVIDERS})
+    made = compile_snapshot(TierDocument("7", {"simple": entries}), config)
+    assert made.models["m"].by_price is by_price

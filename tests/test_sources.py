@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from tiergate.document import SourceError, TierDocument, parse_document
+from tiergate.config import Config
+from tiergate.document import DocumentEntry, SourceError, TierDocument, parse_document
 from tiergate.loading import load_config
+from tiergate.routing_config import TierEntry
 from tiergate.sources import MAX_DOCUMENT_BYTES, FileSource, HttpSource, InlineSource
 
 PRICES = {"inputPricePerMillion": 0.1, "outputPricePerMillion": 0.4}
@@ -67,6 +69,24 @@ async def test_the_inline_tiers_become_the_document_they_stand_for():
     source = InlineSource(config)
     assert await source.fetch(None) == source.document == document(0, "inline")
     assert (source.name, source.shared) == ("inline", False)
+
+
+async def test_whatever_an_inline_entry_says_is_in_its_document():
+    said = {
+        "relative_cost": 2.5,
+        "input_price_per_million": 0.1,
+        "output_price_per_million": 0.4,
+        "cached_input_price_per_million": 0.05,
+        "context_window": 8000,
+        "supports": ("tools",),
+        "rename": {"max_tokens": "max_completion_tokens"},
+        "drop": ("temperature",),
+        "set": {"reasoning_effort": "low"},
+    }
+    entry = TierEntry(provider="p1", model="m", **said)
+    assert said.keys() | {"provider", "model"} == set(TierEntry.__struct_fields__)
+    (kept,) = InlineSource(Config(tiers={"simple": (entry,)})).document.tiers["simple"]
+    assert kept == DocumentEntry("p1", "m", **said)
 
 
 async def test_inline_tiers_need_no_prices():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiergate.adaptation import Adaptation
 from tiergate.errors import InvalidRequest
 from tiergate.wire import parse_request
 
@@ -154,6 +155,28 @@ def test_a_render_leaves_the_request_as_it_was_for_the_next_attempt():
     seen = parse_request(request(stream="true", stream_options='{"a":1}'))
     assert seen.render("m", stream_usage=True) == seen.render("m", stream_usage=True)
     assert b"include_usage" not in seen.render("m", stream_usage=False)
+
+
+def test_a_model_gets_the_members_that_it_takes_and_all_else_as_it_came():
+    changed = Adaptation(
+        rename=(("max_tokens", "max_completion_tokens"),),
+        drop=("temperature",),
+        set=(("reasoning", b'{"effort": "low"}'),),
+    )
+    seen = parse_request(request(max_tokens="1.0e2", temperature="0.20", x='{ "a" :1 }'))
+    assert seen.render("m", stream_usage=True, adaptation=changed) == (
+        b'{"messages":[],"x":{ "a" :1 },"model":"m","max_completion_tokens":1.0e2,'
+        b'"reasoning":{"effort": "low"}}'
+    )
+    unchanged = b'{"messages":[],"max_tokens":1.0e2,"temperature":0.20,"x":{ "a" :1 },"model":"m"}'
+    assert seen.render("m", stream_usage=True) == unchanged, "another model, on the next attempt"
+
+
+def test_a_member_is_adapted_however_its_name_is_escaped_and_its_last_value_counts():
+    body = rb'{"messages":[],"\u0074emperature":1,"gr\u00fcn":1,"max_tokens":1,"max\u005ftokens":2}'
+    changed = Adaptation(rename=(("max_tokens", "max"),), drop=("temperature", "gr\u00fcn"))
+    rendered = parse_request(body).render("m", stream_usage=True, adaptation=changed)
+    assert rendered == b'{"messages":[],"model":"m","max":2}'
 
 
 @pytest.mark.parametrize(

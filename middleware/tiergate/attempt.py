@@ -10,6 +10,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from tiergate.candidates import Candidate
+from tiergate.classify import Classifier
 from tiergate.completion import NO_ERROR, read_completion, read_error
 from tiergate.config import Config
 from tiergate.endpoint import Endpoint
@@ -26,10 +28,10 @@ from tiergate.faults import (
 )
 from tiergate.health import Health
 from tiergate.opening import Commit, Opening, OpeningLimits
+from tiergate.policies import Policies
 from tiergate.relay import Relay, StreamLimits, summary_event
 from tiergate.request_headers import TRACE_CONTEXT
 from tiergate.retry import RetryBudget, parse_retry_after
-from tiergate.snapshot import Candidate
 from tiergate.transcript import Transcript
 from tiergate.transport import Answer, RawHeaders, Transport
 from tiergate.watch import Watch
@@ -53,6 +55,8 @@ class Tools(Struct, frozen=True):
     config: Config
     endpoints: dict[str, Endpoint]
     transport: Transport
+    classifier: Classifier
+    policies: Policies
     health: Health
     budget: RetryBudget
     clock: Callable[[], float]
@@ -85,7 +89,6 @@ class Asker:
         self._exchange = exchange
         self._request = exchange.request
         self._headers = exchange.headers
-        self._tier = exchange.decision.tier
         self._commit = commit
 
     async def ask(
@@ -144,7 +147,11 @@ class Asker:
     ) -> Answer:
         key = self._headers.idempotency_key or self._exchange.id
         headers = endpoint.request_headers(self._headers, key)
-        body = self._request.render(candidate.model, stream_usage=endpoint.settings.stream_usage)
+        body = self._request.render(
+            candidate.model,
+            stream_usage=endpoint.settings.stream_usage,
+            adaptation=candidate.adaptation,
+        )
         self._exchange.account.hold(len(body))
         try:
             if trace is None:
@@ -202,12 +209,14 @@ class Asker:
         if not kind.lower().startswith("text/event-stream") or _is_encoded(answer.headers):
             raise AttemptFailed(GARBLED, status=answer.status)
         streaming, request = self._tools.config.streaming, self._request
+        tier = self._exchange.tier
+        assert tier is not None
         transcript = Transcript(
             choices=request.choices,
             relay_usage=request.wants_usage is True,
             max_event_bytes=streaming.max_event_bytes,
         )
-        idle = streaming.idle_timeout(self._tier)
+        idle = streaming.idle_timeout(tier)
         opening = Opening(
             answer,
             transcript,
@@ -219,7 +228,7 @@ class Asker:
         limit, deadline = started.limit - spent, started.deadline - spent
         await opening.reach(OpeningLimits(limit, idle, deadline, streaming.max_buffer_bytes))
         # A deadline of the client's own ends here: it has no effect after the commit point.
-        first_token = max(started.limit, streaming.first_token_timeout(self._tier))
+        first_token = max(started.limit, streaming.first_token_timeout(tier))
         limits = StreamLimits(
             first_token=max(0.0, first_token - self._since(started)),
             idle=idle,

@@ -1,9 +1,9 @@
 """What the client hears when nobody could serve it: the end of CONTRACT section 7. Pure."""
 
+from tiergate.candidates import Candidate
 from tiergate.completion import read_error
 from tiergate.errors import DeadlineExceeded, Overloaded, ProviderFailed, RateLimited, Rejected
-from tiergate.faults import BUSY, RATE_LIMITED, REJECTED, TOO_LONG, AttemptFailed
-from tiergate.snapshot import Candidate
+from tiergate.faults import BUSY, RATE_LIMITED, REJECTED, TOO_LONG, UNSUPPORTED, AttemptFailed
 
 Failure = tuple[Candidate, AttemptFailed]
 
@@ -29,7 +29,7 @@ def concede(failures: list[Failure]) -> Failure:
             "Every provider of this tier is limiting its rate.", retry_after=min(waits, default=1)
         )
     for failure in failures:
-        if failure[1].fault is TOO_LONG:
+        if failure[1].fault in (TOO_LONG, UNSUPPORTED):
             return _shaped(failure)
     if last.fault is BUSY:
         raise Overloaded("All connections to the providers are in use.", retry_after=1)

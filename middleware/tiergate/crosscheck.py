@@ -10,14 +10,22 @@ from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
+from tiergate.candidates import Candidate
+from tiergate.classify import problems_of
 from tiergate.config import Config, Provider
+from tiergate.entry_rules import wrong_in
 from tiergate.errors import ConfigError
 from tiergate.log_url import read_log_url
+from tiergate.policies import Policies
 from tiergate.redis_url import read_redis_url
+from tiergate.routing_config import Policy
 from tiergate.tiers import Tier
 from tiergate.wellknown import WELL_KNOWN
 
 MORE_THAN_ONE_HOST: Final = 'credentials = "client" must not reach more than one host'
+
+MOST_KEYWORDS: Final = 200
+"""Of a policy: the last message of every request is searched for all of them."""
 
 HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -49,6 +57,8 @@ def crosschecked(config: Config) -> Config:
         *_routing(config),
         *_providers(config),
         *_tiers(config),
+        *_policies(config),
+        *problems_of(config.classifier),
         *_credentials(config),
         *_times(config),
         *_source(config),
@@ -61,11 +71,26 @@ def crosschecked(config: Config) -> Config:
 
 def warnings_of(config: Config) -> list[str]:
     """What is allowed, and likely to hurt: for `tiergate check`."""
-    return [
+    alone = [
         f"tiers.{tier}: a single candidate; one failure there leaves nobody to fall back to"
         for tier, entries in config.tiers.items()
         if len(entries) == 1
     ]
+    return [*alone, *_policies_of_nobody(config)]
+
+
+def _policies_of_nobody(config: Config) -> Iterator[str]:
+    if config.tier_config.source != "inline":
+        return  # of a document nothing is known yet
+    listed = [
+        Candidate(each.provider, each.model, 1, output_price=each.output_price_per_million)
+        for entries in config.tiers.values()
+        for each in entries
+    ]
+    rules = Policies(config.policies, most_bytes=0)
+    for index, policy in enumerate(config.policies):
+        if not any(map(rules.rule(policy.name).allows, listed)):
+            yield f"policies[{index}]: {policy.name!r} allows no candidate of any tier"
 
 
 def _filled(name: str, provider: Provider) -> Provider:
@@ -158,11 +183,34 @@ def _tiers(config: Config) -> Iterator[str]:
             where = f"tiers.{tier}[{index}]"
             if entry.provider not in config.providers:
                 yield f"{where}.provider: {entry.provider!r} is not in [providers]"
-            if not entry.model.isprintable() or not entry.model.isascii():
-                yield f"{where}.model: must be printable ASCII"
+            for problem in wrong_in(entry):
+                yield f"{where}.{problem}"
             if (entry.provider, entry.model) in seen:
                 yield f"{where}: {entry.provider}/{entry.model} is listed twice"
             seen.add((entry.provider, entry.model))
+
+
+def _policies(config: Config) -> Iterator[str]:
+    names = set()
+    for index, policy in enumerate(config.policies):
+        where = f"policies[{index}]"
+        if policy.name in names:
+            yield f"{where}.name: {policy.name!r} is the name of another policy"
+        names.add(policy.name)
+        yield from _policy(where, policy)
+
+
+def _policy(where: str, policy: Policy) -> Iterator[str]:
+    name = policy.name
+    if not name.isascii() or not name.isprintable() or name != name.strip():
+        yield f"{where}.name: must be printable ASCII, for it stands in a header"
+    for model in policy.allowed_models:
+        if not model or "*" in model[:-1]:
+            yield f"{where}.allowed_models: {model!r}: a model's name, '*' only at the end"
+    if not all(map(str.strip, policy.keywords)):
+        yield f"{where}.keywords: one is blank"
+    if len(policy.keywords) > MOST_KEYWORDS:
+        yield f"{where}.keywords: more than {MOST_KEYWORDS}"
 
 
 def split_hosts(

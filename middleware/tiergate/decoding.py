@@ -8,6 +8,7 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from types import UnionType
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
@@ -64,6 +65,9 @@ def _copied(value: Any) -> Any:
 def _problems(value: Any, kind: Any, path: str) -> Iterator[Problem]:
     """Walk a value along an annotation; what is no struct, dict or tuple of them is a leaf."""
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is UnionType and isinstance(value, list):  # a list or None
+        kind = arguments[0]
+        origin, arguments = get_origin(kind), get_args(kind)
     if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         yield from _in_struct(value, kind, path)
     elif isinstance(value, dict) and origin is dict:

@@ -10,8 +10,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta, Struct
 
-from tiergate.config import Cost, Price
+from tiergate.entry_rules import wrong_in
 from tiergate.errors import TiergateError
+from tiergate.routing_config import Feature
+from tiergate.tables import Cost, PositiveCount, Price
 from tiergate.tiers import TIERS, Tier
 
 _MOST_NAMED: Final = 20  # entries told of by name; a document of ten thousand has a pattern
@@ -23,7 +25,7 @@ class SourceError(TiergateError):
     """A source gave no document that can be used; the text says what it gave instead."""
 
 
-class DocumentEntry(Struct, frozen=True, rename="camel"):
+class DocumentEntry(Struct, frozen=True, rename="camel", omit_defaults=True):
     """One candidate, in the document's names. Prices are per million tokens; None is unknown."""
 
     provider: Annotated[str, Meta(min_length=1, max_length=_LONGEST_NAME)]
@@ -32,6 +34,11 @@ class DocumentEntry(Struct, frozen=True, rename="camel"):
     input_price_per_million: Price | None = None
     output_price_per_million: Price | None = None
     cached_input_price_per_million: Price | None = None
+    context_window: PositiveCount | None = None
+    supports: tuple[Feature, ...] | None = None
+    rename: dict[str, str] = {}
+    drop: tuple[str, ...] = ()
+    set: dict[str, Any] = {}
 
 
 class TierDocument(Struct, frozen=True, rename="camel"):
@@ -118,15 +125,14 @@ def _entries(listed: Any, where: str, skipped: list[str]) -> Iterator[DocumentEn
 
 
 def _wrong(entry: DocumentEntry) -> str | None:
-    for name in ("provider", "model"):
-        text = getattr(entry, name)
-        if not text.isascii() or not text.isprintable():
-            return f"{name}: must be printable ASCII"
+    if not entry.provider.isascii() or not entry.provider.isprintable():
+        return "provider: must be printable ASCII"
     if entry.input_price_per_million is None:
         return "inputPricePerMillion: missing"
     if entry.output_price_per_million is None:
         return "outputPricePerMillion: missing"
-    return None
+    problem = next(wrong_in(entry), None)
+    return None if problem is None else _shown(problem)
 
 
 def _named(item: Any) -> str:

@@ -73,9 +73,19 @@ MISCONFIGURED: Final = Fault("misconfigured", Again.NO, elsewhere=True, blame=Bl
 """401 or 403 to our own credential, 404 for the model we named: ours to mend."""
 TOO_LONG: Final = Fault("context_length_exceeded", Again.NO, elsewhere=True, blame=Blame.CLIENT)
 """Another model may have a longer context."""
+UNSUPPORTED: Final = Fault("unsupported_parameter", Again.NO, elsewhere=True, blame=Blame.CLIENT)
+"""This model does not take a member of the request, or its value; another may."""
 REJECTED: Final = Fault("rejected", Again.NO, elsewhere=False, blame=Blame.CLIENT)
 """A content filter, any other 4xx: the client gets the provider's own answer."""
 # fmt: on
+
+_OF_A_400: Final = {
+    "context_length_exceeded": TOO_LONG,
+    "unsupported_parameter": UNSUPPORTED,  # OpenAI's o-series and gpt-5, of max_tokens
+    "unsupported_value": UNSUPPORTED,  # the same, of a temperature
+    "unknown_parameter": UNSUPPORTED,  # of what another model takes, like reasoning_effort
+}
+"""By the code of the error: those that speak of the model, not of what was said."""
 
 TRANSIENT: Final = frozenset({408, 425, 500, 502, 503, 504, 529})
 
@@ -96,8 +106,8 @@ def fault_of_status(status: int, error: ProviderError, *, own_credential: bool) 
         return MISCONFIGURED if own_credential else REJECTED
     if status == 404 and error.code == "model_not_found":
         return MISCONFIGURED
-    if status == 400 and error.code == "context_length_exceeded":
-        return TOO_LONG
+    if status == 400 and error.code in _OF_A_400:
+        return _OF_A_400[error.code]
     if status == 402 or not 400 <= status < 500:
         return REFUSED
     return REJECTED

@@ -8,87 +8,34 @@ from typing import Final
 
 from msgspec import Struct
 
-from tiergate.completion import Usage
+from tiergate.adaptation import adaptation_of
+from tiergate.candidates import Candidate, Reach, make_reach
 from tiergate.config import Config
 from tiergate.crosscheck import MORE_THAN_ONE_HOST, split_hosts
 from tiergate.document import DocumentEntry, SourceError, TierDocument, summed_up
 from tiergate.tiers import TIERS, Tier
 
-AVAILABLE: Final = "available"
-"""The state of a candidate of whom nothing bad is known."""
-
 _SHOWN: Final = 5  # entries that an error names
-
-
-class Candidate(Struct, frozen=True):
-    """A provider plus a model, with the weight of its draw and its prices per million tokens."""
-
-    provider: str
-    model: str
-    relative_cost: float
-    input_price: float | None = None
-    output_price: float | None = None
-    cached_input_price: float | None = None
-
-    @property
-    def weight(self) -> float:
-        """1 / max(1, relative cost): costs 1, 2, 5 give shares 0.588, 0.294, 0.118."""
-        return 1 / max(1.0, self.relative_cost)
-
-    def cost(self, usage: Usage) -> float | None:
-        """US dollars for a usage; None when a count or a price it needs is unknown.
-
-        Cached tokens are part of the input and have their own price where one is given.
-        """
-        tokens_in, tokens_out = usage.prompt_tokens, usage.completion_tokens
-        if tokens_in is None or tokens_out is None:
-            return None
-        if self.input_price is None or self.output_price is None:
-            return None
-        cached = min(usage.cached_tokens or 0, tokens_in)
-        cached_price = (
-            self.input_price if self.cached_input_price is None else self.cached_input_price
-        )
-        millionths = (
-            (tokens_in - cached) * self.input_price
-            + cached * cached_price
-            + tokens_out * self.output_price
-        )
-        return millionths / 1_000_000
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
-
-
-class Share(Struct, frozen=True):
-    """A candidate of a pool, its health, and the probability that it is chosen first.
-
-    `seconds_left` is of its back-off.
-    """
-
-    provider: str
-    model: str
-    state: str
-    share: float
-    seconds_left: float = 0
 
 
 class ModelRoute(Struct, frozen=True):
     """Who offers one model, cheapest first, and the lowest tier that lists it.
 
-    `calm` are the shares while everybody is available.
+    `by_price` says that prices tell apart some who are equal in relative cost: who is cheaper is
+    then a matter of the request.
     """
 
     tier: Tier
-    candidates: tuple[Candidate, ...]
-    calm: tuple[Share, ...] = ()
+    reach: Reach
+    by_price: bool = False
 
 
 class Snapshot(Struct, frozen=True):
     """One version of the tiers. Every tier is present; a tier of nobody is empty.
 
-    `calm` are the shares of each pool while everybody is available.
-    `skipped` names the entries of its document that were left out, and why.
+    `reaches` are those of a plain request, of every tier that has somebody. `is_choosy` says that
+    some candidates are not for every request. `skipped` names the entries of its document that were
+    left out, and why.
     """
 
     version: str
@@ -96,7 +43,8 @@ class Snapshot(Struct, frozen=True):
     models: dict[str, ModelRoute]
     aliases: dict[str, Tier]
     prefixes: tuple[tuple[str, Tier], ...]
-    calm: dict[Tier, tuple[Share, ...]]
+    reaches: dict[Tier, Reach]
+    is_choosy: bool = False
     skipped: tuple[str, ...] = ()
 
     def candidates(self) -> Iterator[Candidate]:
@@ -149,7 +97,14 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
         models=_models(pools),
         aliases={name: tier for name, tier in aliases.items() if not name.endswith("*")},
         prefixes=tuple(sorted(prefixes, key=lambda item: -len(item[0]))),
-        calm={tier: shares_of(pool, pool) for tier, pool in pools.items()},
+        reaches={
+            tier: make_reach(((tier, pool),), drawn=True) for tier, pool in pools.items() if pool
+        },
+        is_choosy=any(
+            each.context_window is not None or each.supports is not None
+            for pool in pools.values()
+            for each in pool
+        ),
         skipped=skipped,
     )
 
@@ -157,15 +112,6 @@ def compile_snapshot(document: TierDocument, config: Config) -> Snapshot:
 def _may_be_empty(config: Config) -> bool:
     """A document from elsewhere never is; a configuration may begin with handing everything on."""
     return config.tier_config.source == "inline" and config.routing.unknown_model == "pass"
-
-
-def shares_of(pool: tuple[Candidate, ...], available: tuple[Candidate, ...]) -> tuple[Share, ...]:
-    """How likely each of a pool is to be drawn first of the `available`, all being well."""
-    total = sum(candidate.weight for candidate in available)
-    return tuple(
-        Share(each.provider, each.model, AVAILABLE, each.weight / total if each in available else 0)
-        for each in pool
-    )
 
 
 def _pair(entry: DocumentEntry) -> str:
@@ -180,18 +126,38 @@ def _candidate(entry: DocumentEntry) -> Candidate:
         input_price=entry.input_price_per_million,
         output_price=entry.output_price_per_million,
         cached_input_price=entry.cached_input_price_per_million,
+        context_window=entry.context_window,
+        supports=None if entry.supports is None else frozenset(entry.supports),
+        adaptation=adaptation_of(entry.rename, entry.drop, entry.set),
     )
 
 
 def _models(pools: dict[Tier, tuple[Candidate, ...]]) -> dict[str, ModelRoute]:
-    routes: dict[str, ModelRoute] = {}
+    lowest: dict[str, Tier] = {}
+    offers: dict[str, dict[str, Candidate]] = {}
     for tier, pool in pools.items():  # lowest tier first
         for candidate in pool:
-            known = routes.get(candidate.model) or ModelRoute(tier=tier, candidates=())
-            if candidate.provider not in [other.provider for other in known.candidates]:
-                offers = sorted(
-                    (*known.candidates, candidate), key=lambda c: max(1.0, c.relative_cost)
-                )
-                calm = shares_of(tuple(offers), tuple(offers[:1]))
-                routes[candidate.model] = ModelRoute(known.tier, tuple(offers), calm)
-    return routes
+            lowest.setdefault(candidate.model, tier)
+            offers.setdefault(candidate.model, {}).setdefault(candidate.provider, candidate)
+    return {
+        model: _route(lowest[model], tuple(sorted(each.values(), key=_counted_cost)))
+        for model, each in offers.items()
+    }
+
+
+def _route(tier: Tier, candidates: tuple[Candidate, ...]) -> ModelRoute:
+    prices: dict[float, set[tuple[float, float] | None]] = {}
+    for each in candidates:
+        known = None
+        if each.input_price is not None and each.output_price is not None:
+            known = each.input_price, each.output_price
+        prices.setdefault(_counted_cost(each), set()).add(known)
+    return ModelRoute(
+        tier=tier,
+        reach=make_reach(((tier, candidates),), drawn=False),
+        by_price=any(len(told) > 1 for told in prices.values()),
+    )
+
+
+def _counted_cost(candidate: Candidate) -> float:
+    return max(1.0, candidate.relative_cost)

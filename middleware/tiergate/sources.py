@@ -194,12 +194,7 @@ def _inline_document(config: Config) -> TierDocument:
     tiers = {
         tier: tuple(
             DocumentEntry(
-                provider=entry.provider,
-                model=entry.model,
-                relative_cost=entry.relative_cost,
-                input_price_per_million=entry.input_price_per_million,
-                output_price_per_million=entry.output_price_per_million,
-                cached_input_price_per_million=entry.cached_input_price_per_million,
+                **{name: getattr(entry, name) for name in DocumentEntry.__struct_fields__}
             )
             for entry in entries
         )

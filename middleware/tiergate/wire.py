@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
+from tiergate.adaptation import Adaptation
 from tiergate.errors import InvalidRequest
 from tiergate.tiers import TIERS, Tier, is_tier
 
@@ -40,14 +41,19 @@ class ChatRequest(Struct, frozen=True):
     wants_usage: bool | None
     stream_options: dict[str, Raw]
 
-    def render(self, model: str, *, stream_usage: bool) -> bytes:
+    def render(
+        self, model: str, *, stream_usage: bool, adaptation: Adaptation | None = None
+    ) -> bytes:
         """The body for one attempt: `model` set, and usage asked for in a stream.
 
-        `stream_usage` is whether the provider may be asked for usage when the client left it open.
+        `stream_usage` is whether the provider may be asked for usage when the client left it open,
+        `adaptation` what else the model needs to have changed.
         """
         members: dict[str, Any] = {**self.members, "model": model}
         if self.stream and self.wants_usage is None and stream_usage:
             members["stream_options"] = {**self.stream_options, "include_usage": True}
+        if adaptation is not None:
+            adaptation.apply(members)
         return _encoder.encode(members)
 
 
