@@ -7,16 +7,18 @@ import msgspec
 import pytest
 
 from tiergate.attempt import Asker, Delivered, Tools
+from tiergate.candidates import Candidate
 from tiergate.capacity import Capacity
+from tiergate.classify import Classifier
 from tiergate.config import Config, HealthSettings, Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.exchange import Decision, Exchange
 from tiergate.faults import AttemptFailed
 from tiergate.health import Health
 from tiergate.opening import Commit
+from tiergate.policies import Policies
 from tiergate.request_headers import read_headers
 from tiergate.retry import RetryBudget
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 from tiergate.wire import parse_request
 
@@ -42,17 +44,19 @@ class Attempts:
         self.exchange.decision = Decision("moderate", "default")
         self.exchange.candidate = P1
         self.tokens = 0
-        tools = Tools(
+        self.tools = Tools(
             config=config,
             endpoints=compile_endpoints(config.providers, {"p1": "key-1"}),
             transport=self.transport,
+            classifier=Classifier(config.classifier),
+            policies=Policies((), most_bytes=1),
             health=Health(HealthSettings(), clock),
             budget=RetryBudget(config.retry),
             clock=clock,
             wall=lambda: WALL + clock(),
             chance=random.Random(1),
         )
-        self.asker = Asker(tools, self.exchange, commit)
+        self.asker = Asker(self.tools, self.exchange, commit)
 
     async def ask(self, candidate=P1, *, limit: float = 10, deadline: float = 30) -> Delivered:
         return await self.asker.ask(candidate, limit=limit, deadline=deadline, on_token=self._count)

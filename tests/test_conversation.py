@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from wired import ANSWER, DONE, ERROR, ROLE, Heard, World, account, ask, token, world
 
 from tiergate import Caller
+from tiergate.candidates import Candidate
 from tiergate.config import SessionSettings
 from tiergate.conversation import Conversation, conversation_of, raised
 from tiergate.exchange import Decision, Exchange
 from tiergate.faults import UNREACHABLE
 from tiergate.request_headers import read_headers
 from tiergate.sessions import MemorySessions, Session, session_key
-from tiergate.snapshot import Candidate, Snapshot
+from tiergate.snapshot import Snapshot
 from tiergate.testing import Say, ScriptedTransport, VirtualLoop
 from tiergate.tiers import RANK, TIERS
 from tiergate.wire import parse_request

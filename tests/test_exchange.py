@@ -3,9 +3,9 @@
 import pytest
 from wired import account
 
+from tiergate.candidates import Candidate
 from tiergate.completion import Usage
-from tiergate.exchange import ANONYMOUS, Attempt, Caller, Exchange, attempts_per_provider
-from tiergate.snapshot import Candidate
+from tiergate.exchange import ANONYMOUS, Attempt, Caller, Decision, Exchange, attempts_per_provider
 
 
 @pytest.mark.parametrize("settings", [{"tier": "huge"}, {"max_tier": "auto"}, {"tier": ""}])
@@ -32,6 +32,15 @@ def test_a_caller_is_an_id_and_perhaps_two_tiers():
 def test_a_request_has_a_cost_when_prices_and_counts_are_known(candidate, usage, cost):
     exchange = Exchange("r", 0, [], account(), candidate=candidate, usage=usage)
     assert exchange.cost == (None if cost is None else pytest.approx(cost))
+
+
+def test_the_tier_that_serves_is_a_higher_one_where_it_came_to_that():
+    exchange = Exchange("r", 0, [], account())
+    assert exchange.tier is None
+    exchange.decision = Decision("simple", "default")
+    assert exchange.tier == "simple"
+    exchange.escalated = "complex"
+    assert exchange.tier == "complex"
 
 
 def test_attempts_are_counted_per_provider_in_the_order_of_first_use():

@@ -280,8 +280,17 @@ async def test_a_refusal_of_the_clients_own_key_is_the_clients_to_hear(status):
     assert ("authorization", "Bearer own") in made.transport.sent[0].headers
 
 
-async def test_a_context_too_long_here_may_fit_elsewhere():
-    told = await ask(world({"p1": Say.error(400, "context_length_exceeded"), "p2": FINE}))
+@pytest.mark.parametrize(
+    "code",
+    [
+        "context_length_exceeded",
+        "unsupported_parameter",
+        "unsupported_value",
+        "unknown_parameter",
+    ],
+)
+async def test_what_does_not_fit_one_model_may_fit_another(code):
+    told = await ask(world({"p1": Say.error(400, code), "p2": FINE}))
     assert told.calls == [("p1", 0), ("p2", 0)]
     assert (told.status, told.header("x-arbstr-retries")) == (200, "1/p1, 1/p2")
 
@@ -289,15 +298,17 @@ async def test_a_context_too_long_here_may_fit_elsewhere():
 @pytest.mark.parametrize(
     "script",
     [
-        {"p1": Say.error(400, "context_length_exceeded")},
-        {"p1": Say.error(400, "context_length_exceeded"), "p2": Say.error(503)},
-        {"p1": Say.error(401), "p2": Say.error(400, "context_length_exceeded")},
+        {"p1": None},
+        {"p1": None, "p2": Say.error(503)},
+        {"p1": Say.error(401), "p2": None},
     ],
     ids=["alone", "first", "last"],
 )
-async def test_a_context_too_long_is_the_last_word_when_nobody_serves(script):
-    told = await ask(world(script))
-    assert (told.status, told.code) == (400, "context_length_exceeded")
+@pytest.mark.parametrize("code", ["context_length_exceeded", "unsupported_parameter"])
+async def test_that_it_does_not_fit_is_the_last_word_when_nobody_serves(script, code):
+    said = Say.error(400, code)
+    told = await ask(world({name: each or said for name, each in script.items()}))
+    assert (told.status, told.code, told.reply.body) == (400, code, said.pieces[0])
     assert len(told.calls) == len(script)
 
 

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from wired import ANSWER, ask, token, world
 
 from tiergate import Refused
+from tiergate.candidates import Candidate
 from tiergate.metrics import CLIENT_LEFT, NO_TIER, Metrics
 from tiergate.record import AttemptRecord, Record
 from tiergate.series import MOST_SETS, OTHER
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say
 
 FIVE = ("tier_requests", "selections", "failures", "changes")
@@ -28,6 +28,7 @@ RECORD = Record(
     conversation=None,
     owner="o",
     requested_tier="simple",
+    requested_reason="default",
     tier="simple",
     reason="default",
     score=None,
@@ -48,6 +49,12 @@ RECORD = Record(
     first_token_us=None,
     overhead_us=300,
     trace_id=None,
+    caller_tier=None,
+    caller_max_tier=None,
+    policy=None,
+    policy_binds=None,
+    reach=None,
+    profile=None,
     pool=(),
 )
 

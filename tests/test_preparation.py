@@ -9,11 +9,12 @@ import pytest
 
 from tiergate.assembly import Assembly, World
 from tiergate.errors import Answerable, InvalidRequest
-from tiergate.exchange import Caller, Exchange
+from tiergate.exchange import Caller, Decision, Exchange
 from tiergate.metrics import Metrics
 from tiergate.preparation import prepare
 from tiergate.record import record_of
 from tiergate.resolve import NotOurs
+from tiergate.sessions import Session, session_key
 from tiergate.testing import ScriptedTransport
 
 
@@ -37,8 +38,8 @@ async def test_a_request_that_is_prepared_is_decided_counted_and_has_its_pool():
     exchange = arrived(parts)
     _, conversation = await prepare(parts, metrics, exchange, b'{"messages": []}')
     assert conversation is None
-    assert exchange.decision is not None
-    assert (exchange.requested_tier, exchange.decision.tier) == ("simple", "simple")
+    assert exchange.requested == exchange.decision == Decision("simple", "default")
+    assert (exchange.policy, exchange.profile) == (None, None)
     assert [(share.provider, share.share) for share in exchange.pool] == [("p1", 1.0)]
     assert metrics.tier_requests.read() == {("simple",): 1}
     assert metrics.selections.read() == {("simple", "p1", "m"): 1}
@@ -125,7 +126,7 @@ async def test_a_tier_that_the_caller_may_not_have_is_what_it_asked_for(body, ti
     exchange.caller = Caller("ada", max_tier="simple")
     with pytest.raises(Answerable):
         await prepare(parts, Metrics(), exchange, body)
-    assert (exchange.requested_tier, exchange.decision) == (tier, None)
+    assert (exchange.requested and exchange.requested.tier, exchange.decision) == (tier, None)
 
 
 async def test_a_default_above_what_the_caller_may_have_was_not_asked_for():
@@ -133,7 +134,7 @@ async def test_a_default_above_what_the_caller_may_have_was_not_asked_for():
     exchange = arrived(parts)
     exchange.caller = Caller("ada", tier="complex", max_tier="simple")
     await prepare(parts, Metrics(), exchange, b'{"messages": []}')
-    assert exchange.requested_tier == "simple"
+    assert exchange.requested == Decision("simple", "default")
 
 
 async def test_a_tier_of_nobody_is_counted_as_asked_for_and_chosen_never():
@@ -141,7 +142,7 @@ async def test_a_tier_of_nobody_is_counted_as_asked_for_and_chosen_never():
     exchange = arrived(parts)
     with pytest.raises(Answerable, match="complex"):
         await prepare(parts, metrics, exchange, b'{"messages": [], "tier": "complex"}')
-    assert (exchange.requested_tier, exchange.pool) == ("complex", ())
+    assert (exchange.requested, exchange.pool) == (Decision("complex", "explicit"), ())
     assert metrics.tier_requests.read() == {("complex",): 1}
     assert metrics.selections.read() == {}
 
@@ -179,4 +180,174 @@ async def test_a_client_that_leaves_while_its_session_is_read_is_known_by_the_ti
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await prepare(parts, Metrics(), exchange, body)
-    assert exchange.requested_tier == "simple"
+    assert exchange.requested == Decision("simple", "default")
+
+
+# --- the classifier, policies, and what is measured
+
+MORE = {
+    "providers": {"p1": {"base_url": "http://h.test"}, "p2": {"base_url": "http://h.test"}},
+    "tiers": {
+        "simple": [{"provider": "p1", "model": "m"}, {"provider": "p2", "model": "m"}],
+        "complex": [{"provider": "p2", "model": "big", "output_price_per_million": 9}],
+    },
+    "policies": [
+        {"name": "ours", "allowed_models": ["m"], "keywords": ["secret"]},
+        {"name": "big", "allowed_models": ["big"], "keywords": ["contract"]},
+        {"name": "cheap", "max_output_price_per_million": 1},
+    ],
+}
+
+
+def asking(text: str = "hello", **members: Any) -> bytes:
+    return json.dumps({"messages": [{"role": "user", "content": text}], **members}).encode()
+
+
+async def prepared(
+    parts: Assembly, body: bytes, policy: str | None = None, **facts: Any
+) -> Exchange:
+    pairs = [] if policy is None else [(b"x-arbstr-policy", policy.encode())]
+    exchange = arrived(parts, *pairs)
+    for name, value in facts.items():
+        setattr(exchange, name, value)
+    await prepare(parts, Metrics(), exchange, body)
+    return exchange
+
+
+async def test_what_the_classifier_decided_is_noted_with_its_signals():
+    exchange = await prepared(made(**MORE), asking(model="auto"))
+    assert exchange.decision is not None
+    assert exchange.requested == exchange.decision
+    assert exchange.decision.reason == "auto"
+    verdict, profile = exchange.decision.verdict, exchange.profile
+    assert verdict is not None
+    assert profile is not None
+    assert profile.signals == {each.name: each.value for each in verdict.signals}
+    assert record_of(exchange, 0).score == verdict.score
+
+
+@pytest.mark.parametrize(
+    ("classifier", "body", "measured"),
+    [
+        ({}, {"tier": "simple"}, False),
+        ({}, {}, False),
+        ({}, {"model": "auto"}, True),
+        ({"measure": "all"}, {"tier": "simple"}, True),
+        ({"measure": "all"}, {"model": "big"}, True),
+    ],
+)
+async def test_a_request_is_measured_where_that_decides_or_is_wanted(classifier, body, measured):
+    exchange = await prepared(made(**MORE, classifier=classifier), asking(**body))
+    assert (exchange.profile is not None) is measured
+
+
+def offers(**fields: Any) -> dict[str, Any]:
+    """Two who offer `m`, of whom the second is different."""
+    entry = {"provider": "p1", "model": "m", "input_price_per_million": 1,
+             "output_price_per_million": 1}  # fmt: skip
+    return {**MORE, "tiers": {"simple": [entry, {**entry, "provider": "p2", **fields}]}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "body", "profiled"),
+    [
+        ({"input_price_per_million": 0.5}, {"model": "m"}, True),
+        ({"input_price_per_million": 0.5}, {"tier": "simple"}, False),
+        ({"input_price_per_million": 0.5, "relative_cost": 2}, {"model": "m"}, False),
+        ({"input_price_per_million": None}, {"model": "m"}, True),
+        ({}, {"model": "m"}, False),
+        ({"supports": ["tools"]}, {"tier": "simple"}, True),
+        ({"context_window": 9}, {"tier": "simple"}, True),
+    ],
+)
+async def test_what_a_request_takes_is_estimated_where_somebody_is_chosen_by_it(
+    fields, body, profiled
+):
+    given = offers(**{k: v for k, v in fields.items() if v is not None})
+    if None in fields.values():
+        del given["tiers"]["simple"][1]["input_price_per_million"]
+    exchange = await prepared(made(**given), asking(**body))
+    assert (exchange.profile is not None) is profiled
+    assert exchange.profile is None or exchange.profile.signals == {}
+
+
+async def test_a_named_policy_leaves_only_whom_it_allows_and_is_noted():
+    exchange = await prepared(made(**MORE), asking(tier="complex"), "big")
+    assert [each.model for each in exchange.pool] == ["big"]
+    record = record_of(exchange, 0)
+    assert (record.policy, len(record.reach or "")) == ("big", 8)
+
+
+@pytest.mark.parametrize("name", ["bigg", ""])
+async def test_a_misspelt_policy_is_refused_once_the_tier_is_known(name):
+    parts = made(**MORE)
+    exchange = arrived(parts, (b"x-arbstr-policy", name.encode()))
+    with pytest.raises(InvalidRequest, match="ours, big, cheap") as refusal:
+        await prepare(parts, Metrics(), exchange, asking())
+    assert refusal.value.param == "X-Arbstr-Policy"
+    assert exchange.requested == Decision("simple", "default")
+    assert exchange.decision == exchange.requested
+
+
+async def test_a_policy_that_leaves_nobody_of_the_tier_is_the_clients_error():
+    with pytest.raises(InvalidRequest, match="'cheap' leaves nobody of the tier complex"):
+        await prepared(made(**MORE), asking(tier="complex"), "cheap")
+
+
+async def test_a_keyword_turns_no_request_into_an_error():
+    parts = made(**MORE)
+    for tier in ("simple", "complex"):
+        for text in ("a secret contract", "a contract", "hello"):
+            exchange = await prepared(parts, asking(text, tier=tier))
+            assert exchange.decision == Decision(tier, "explicit")
+    kept = await prepared(parts, asking("a contract", tier="simple"))  # `big` has nobody there
+    assert [each.share for each in kept.pool] == [0.5, 0.5]
+
+
+@pytest.mark.parametrize(("policy", "tier"), [("big", "complex"), ("ours", "simple")])
+async def test_auto_goes_where_a_named_policy_leaves_somebody(policy, tier):
+    """Or the same words were an error or not by a guess that the client cannot know."""
+    parts = made(**MORE)
+    for text in ("hi", "Prove that there are infinitely many primes, step by step."):
+        exchange = await prepared(parts, asking(text, model="auto"), policy)
+        assert exchange.decision is not None
+        assert (exchange.decision.tier, exchange.decision.reason) == (tier, "auto")
+
+
+async def test_auto_stays_below_what_the_caller_may_have():
+    caller = Caller("ada", max_tier="moderate")
+    exchange = await prepared(made(**MORE), asking("x " * 20_000, model="auto"), caller=caller)
+    assert exchange.decision is not None
+    assert exchange.decision.tier == "simple"  # the only one up to moderate that has somebody
+
+
+async def test_auto_is_raised_by_its_conversation_and_keeps_its_score():
+    parts = made(**MORE)
+    key = session_key(parts.key_prefix, Caller("ada"), None, "c")
+    await parts.sessions.bind(key, Session("p2", "big", "complex", 1), None)
+    body = asking("hi", model="auto", conversation_id="c")
+    exchange = await prepared(parts, body, caller=Caller("ada"))
+    assert exchange.decision is not None
+    assert (exchange.decision.tier, exchange.decision.reason) == ("complex", "session")
+    record = record_of(exchange, 0)
+    assert (record.requested_reason, record.requested_tier) == ("auto", "simple")
+    assert record.score is not None
+
+
+async def test_a_conversation_whose_model_a_policy_does_not_allow_is_served_by_another():
+    two = [{"name": "second", "allowed_models": ["n"]}]
+    pool = [{"provider": "p1", "model": "m"}, {"provider": "p2", "model": "n"}]
+    parts = made(**{**MORE, "tiers": {"simple": pool}, "policies": two})
+    key = session_key(parts.key_prefix, Caller("ada"), None, "c")
+    await parts.sessions.bind(key, Session("p1", "m", "simple", 1), None)
+    body = asking(conversation_id="c")
+    exchange = await prepared(parts, body, "second", caller=Caller("ada"))
+    assert [(each.model, each.share) for each in exchange.pool] == [("n", 1)]
+
+
+async def test_a_default_of_the_hosts_is_passed_on_by_auto_while_nobody_serves_anything():
+    routing = {"unknown_model": "pass", "default_tier": "auto"}
+    empty = made(tiers={}, routing=routing)
+    with pytest.raises(NotOurs, match="names no model"):
+        await prepared(empty, asking())
+    assert (await prepared(made(routing=routing), asking())).pool != ()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from wired import account
 
+from tiergate.candidates import Candidate
 from tiergate.completion import Usage
 from tiergate.config import Limits, Provider
 from tiergate.endpoint import compile_endpoints
@@ -19,7 +20,6 @@ from tiergate.errors import ClientGone
 from tiergate.exchange import Decision, Exchange
 from tiergate.faults import GARBLED, AttemptFailed
 from tiergate.relay import SLICE_BYTES, Relay, StreamLimits, summary_event
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 from tiergate.transcript import Transcript
 from tiergate.transport import Answer

@@ -9,7 +9,7 @@ from tiergate.request_headers import PASSED_ON, check_encoding, read_headers
 def test_a_request_without_our_headers_says_nothing():
     seen = read_headers([(b"accept", b"*/*"), (b"x-sentinel-else", b"?")])
     assert (seen.tier, seen.conversation, seen.deadline_seconds) == (None, None, None)
-    assert (seen.client_request_id, seen.idempotency_key) == (None, None)
+    assert (seen.client_request_id, seen.idempotency_key, seen.policy) == (None, None, None)
 
 
 def test_our_headers_are_read():
@@ -19,6 +19,7 @@ def test_our_headers_are_read():
             (b"x-sentinel-conversation", "gr\u00fc\u00df".encode()),
             (b"x-sentinel-deadline-ms", b"1500"),
             (b"x-sentinel-stream-failover", b"off"),
+            (b"x-arbstr-policy", b" legal "),
             (b"x-request-id", b"theirs"),
             (b"idempotency-key", b"once"),
         ]
@@ -29,6 +30,7 @@ def test_our_headers_are_read():
         1.5,
     )
     assert (seen.client_request_id, seen.idempotency_key) == ("theirs", "once")
+    assert seen.policy == "legal"
 
 
 @pytest.mark.parametrize("mode", ["off", "first_token", "buffered"])
@@ -60,8 +62,7 @@ def test_of_a_header_that_comes_twice_the_first_counts():
         ("X-Sentinel-Deadline-Ms", b"1e3"),
         ("X-Sentinel-Deadline-Ms", "\u0661".encode()),
         ("X-Sentinel-Deadline-Ms", b"9" * 5000),
-        ("X-Arbstr-Policy", b"fast"),
-        ("X-Arbstr-Policy", b""),
+        ("X-Arbstr-Policy", b"\xff"),
         ("X-Sentinel-Stream-Failover", b""),
         ("X-Sentinel-Stream-Failover", b"Buffered"),
         ("X-Sentinel-Stream-Failover", b"?"),

@@ -1,17 +1,42 @@
 """Which tier a request gets, and why: CONTRACT section 3, in its order."""
 
-import pytest
+from typing import Any
 
-from tiergate.config import Config, Provider, Routing, TierEntry
+import pytest
+from msgspec.structs import replace
+
+from tiergate.candidates import Candidate
+from tiergate.classify import Classifier, Verdict
+from tiergate.config import Config, Provider
 from tiergate.document import DocumentEntry, TierDocument
 from tiergate.errors import ModelNotFound, TierNotAllowed
 from tiergate.exchange import Caller, Decision
 from tiergate.request_headers import read_headers
-from tiergate.resolve import NotOurs, resolve
+from tiergate.resolve import NotOurs, nearest, resolve
+from tiergate.routing_config import ClassifierSettings, Routing, TierEntry
 from tiergate.snapshot import Snapshot, compile_snapshot
+from tiergate.tiers import TIERS, Tier
 from tiergate.wire import parse_request
 
 ALIASES = {"gpt*": "moderate", "gpt-4o*": "complex", "gpt-4o-mini": "simple", "qwen": "moderate"}
+
+
+class Guess(Classifier):
+    """A classifier that says the same of everything."""
+
+    def __init__(self, tier: Tier) -> None:
+        super().__init__(ClassifierSettings())
+        self.verdict = Verdict(0.71828, tier, ())
+
+    def classify(self, members: object) -> Verdict:
+        return self.verdict
+
+
+class Unasked(Classifier):
+    """A classifier that nobody may ask."""
+
+    def classify(self, members: object) -> Verdict:
+        raise AssertionError("the tier was known")
 
 
 def snapshot() -> Snapshot:
@@ -27,7 +52,13 @@ def snapshot() -> Snapshot:
 
 
 def decide(
-    body: str = "", *, header: str | None = None, caller: Caller | None = None, **routing
+    body: str = "",
+    *,
+    header: str | None = None,
+    caller: Caller | None = None,
+    guess: Tier | None = None,
+    tiers: Snapshot | None = None,
+    **routing: Any,
 ) -> Decision:
     pairs = [] if header is None else [(b"x-sentinel-tier", header.encode())]
     members = f'{{"messages":[]{"," if body else ""}{body}}}'
@@ -35,8 +66,9 @@ def decide(
         parse_request(members.encode()),
         read_headers(pairs),
         caller or Caller("ada"),
-        snapshot(),
+        tiers or snapshot(),
         Routing(aliases=ALIASES, **routing),
+        Unasked(ClassifierSettings()) if guess is None else Guess(guess),
     )
 
 
@@ -93,9 +125,55 @@ def test_a_tier_asked_for_above_what_the_caller_may_have_is_refused(body, header
 
 
 @pytest.mark.parametrize("unknown_model", ["reject", "default", "pass"])
-def test_auto_is_refused_by_name_even_where_a_model_is_called_so(unknown_model):
-    with pytest.raises(ModelNotFound, match="'auto' needs the classifier"):
-        decide('"model":"auto"', unknown_model=unknown_model)
+def test_auto_asks_the_classifier_even_where_a_model_is_called_so(unknown_model):
+    verdict = Guess("complex").verdict
+    for guess in ("simple", "complex"):
+        decision = decide('"model":"auto"', guess=guess, unknown_model=unknown_model)
+        assert decision == Decision(guess, "auto", None, Verdict(verdict.score, guess, ()))
+
+
+def test_an_alias_may_take_the_name_of_auto():
+    named = replace(snapshot(), aliases={"auto": "complex"})
+    assert decide('"model":"auto"', tiers=named) == Decision("complex", "alias")
+
+
+@pytest.mark.parametrize("body", ["", '"model":null', '"model":"?"'])
+def test_the_classifier_may_be_the_default(body):
+    auto = {"default_tier": "auto", "unknown_model": "default"}
+    assert decide(body, guess="complex", **auto).reason == "auto"
+    assert decide(body, guess="complex", **auto).tier == "complex"
+    ada = Caller("ada", tier="simple")  # whose own default comes first
+    assert decide(body, caller=ada, **auto) == Decision("simple", "default")
+
+
+@pytest.mark.parametrize("highest", [None, *TIERS])
+@pytest.mark.parametrize("empty", [(), ("simple",), ("moderate",), ("complex",),
+                                   ("simple", "moderate"), ("moderate", "complex")])  # fmt: skip
+@pytest.mark.parametrize("guess", TIERS)
+def test_a_guess_leads_to_somebody_and_never_above_what_the_caller_may_have(guess, empty, highest):
+    pools = {tier: () if tier in empty else (Candidate("p1", "m", 1),) for tier in TIERS}
+    allowed = TIERS if highest is None else TIERS[: TIERS.index(highest) + 1]
+    served = [tier for tier in allowed if pools[tier]]
+    caller = Caller("ada", max_tier=highest)
+    given = replace(snapshot(), pools=pools, aliases={}, prefixes=(), models={})
+    tier = decide('"model":"auto"', guess=guess, caller=caller, tiers=given).tier
+    assert tier in (served or allowed)
+    if guess in served:
+        assert tier == guess
+    higher = [each for each in served if TIERS.index(each) > TIERS.index(guess)]
+    if guess not in served and higher:
+        assert tier == higher[0]
+
+
+def test_the_nearest_tier_is_the_next_higher_before_the_next_lower():
+    def one(*tiers: Tier) -> dict[Tier, list[Candidate]]:
+        return {tier: [Candidate("p", "m", 1)] if tier in tiers else [] for tier in TIERS}
+
+    assert nearest("moderate", one("simple", "complex"), None) == "complex"
+    assert nearest("moderate", one("simple", "complex"), "moderate") == "simple"
+    assert nearest("complex", one("simple", "moderate"), None) == "moderate"
+    assert nearest("complex", one("simple", "complex"), "moderate") == "simple"
+    assert nearest("complex", one(), "simple") == "complex"
 
 
 def test_an_unknown_model_is_refused_and_named():
@@ -125,6 +203,16 @@ def test_who_names_nothing_is_handed_on_while_the_default_tier_has_nobody(body):
     for other in ("reject", "default"):
         assert decide(body, **empty | {"unknown_model": other}).tier == "moderate"
     assert decide(body, header="moderate", **empty) == Decision("moderate", "explicit")
+
+
+def test_who_names_nothing_is_handed_on_by_auto_only_while_nobody_serves_anything():
+    auto = {"unknown_model": "pass", "default_tier": "auto"}
+    assert decide(guess="moderate", **auto).tier == "complex"
+    nobody = replace(snapshot(), pools=dict.fromkeys(TIERS, ()))
+    with pytest.raises(NotOurs, match="names no model"):
+        decide(guess="moderate", tiers=nobody, **auto)
+    asked = decide('"model":"auto"', guess="moderate", tiers=nobody, **auto)
+    assert asked.tier == "moderate"  # by a name that is ours
 
 
 @pytest.mark.parametrize(("length", "shown"), [(100, "x" * 100), (101, "x" * 100 + "…")])

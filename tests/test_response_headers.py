@@ -3,6 +3,8 @@
 import pytest
 from wired import account
 
+from tiergate.candidates import Candidate
+from tiergate.classify import Verdict
 from tiergate.completion import Usage
 from tiergate.config import Headers
 from tiergate.errors import (
@@ -22,7 +24,6 @@ from tiergate.errors import (
 )
 from tiergate.exchange import Attempt, Decision, Exchange
 from tiergate.response_headers import error_headers, our_headers
-from tiergate.snapshot import Candidate
 from tiergate.wire import parse_request
 
 A = Candidate("alpha", "small", 1, input_price=0.5, output_price=1.5)
@@ -51,6 +52,29 @@ def test_routing_is_told_as_soon_as_it_has_decided():
     told = said(Exchange("id", 0, [], account(), decision=DECISION))
     assert (told["x-sentinel-tier"], told["x-sentinel-reason"]) == ("complex", "explicit")
     assert not {"x-sentinel-model", "x-arbstr-provider", "x-arbstr-retries"} & told.keys()
+
+
+@pytest.mark.parametrize(
+    ("score", "told"), [(0.5, "0.500"), (0.12345, "0.123"), (0.9996, "1.000"), (0.0, "0.000")]
+)
+def test_a_score_has_three_decimals_whatever_raised_the_tier(score, told):
+    verdict = Verdict(score, "simple", ())
+    for decision in (Decision("simple", "auto", None, verdict),
+                     Decision("complex", "session", None, verdict)):  # fmt: skip
+        seen = said(Exchange("id", 0, [], account(), decision=decision))
+        assert (seen["x-sentinel-score"], seen["x-sentinel-tier"]) == (told, decision.tier)
+
+
+def test_who_was_not_scored_has_no_score():
+    assert "x-sentinel-score" not in said(Exchange("id", 0, [], account(), decision=DECISION))
+
+
+def test_the_tier_is_that_which_serves_and_before_anybody_serves_that_which_was_decided():
+    low = Decision("simple", "default")
+    exchange = Exchange("id", 0, [], account(), decision=low, escalated="complex")
+    assert said(exchange)["x-sentinel-tier"] == "complex"
+    begun = our_headers(exchange, Headers(), latency=1, opened=True, decided_only=True)
+    assert dict(begun)[b"x-sentinel-tier"] == b"simple"
 
 
 def test_a_chosen_candidate_that_was_not_asked_is_told_as_a_model_only():

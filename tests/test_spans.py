@@ -6,12 +6,14 @@ import pytest
 from wired import account
 
 from tiergate import spans
+from tiergate.candidates import Candidate, Share
+from tiergate.classify import Verdict
 from tiergate.completion import Usage
 from tiergate.config import Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.exchange import Attempt, Decision, Exchange
+from tiergate.policies import Applied, Rule
 from tiergate.request_headers import read_headers
-from tiergate.snapshot import Candidate, Share
 from tiergate.wire import parse_request
 
 P1 = Candidate("p1", "m", 1)
@@ -71,10 +73,27 @@ def test_what_nobody_said_is_left_out():
 
 
 def test_a_model_that_a_client_made_up_is_cut_to_a_length():
-    made = exchange(b'{"messages":[],"model":"%s"}' % (b"x" * 1000), requested_tier="simple")
+    made = exchange(
+        b'{"messages":[],"model":"%s"}' % (b"x" * 1000), requested=Decision("simple", "default")
+    )
     facts = spans.decision_facts(made)
     assert facts["sentinel.requested_model"] == "x" * 256
     assert facts["sentinel.requested_tier"] == "simple"
+
+
+def test_a_score_and_a_policy_are_told_where_there_are_any():
+    made = exchange(policy=Applied(Rule("legal", frozenset(), (), None), binding=False))
+    made.decision = Decision("moderate", "session", None, Verdict(0.41234, "moderate", ()))
+    facts = spans.decision_facts(made)
+    assert (facts["sentinel.score"], facts["sentinel.policy"]) == (0.41234, "legal")
+
+
+def test_a_higher_tier_that_served_is_told_of_its_attempt_and_in_the_end():
+    made = exchange(escalated="complex")
+    assert spans.decision_facts(made)["sentinel.tier"] == "moderate"
+    where = endpoint("p1", base_url="http://h.test")
+    assert spans.attempt_facts(made, P1, where, 0)["sentinel.tier"] == "complex"
+    assert spans.request_end_facts(made, "ok")["sentinel.tier"] == "complex"
 
 
 def test_of_a_large_pool_the_first_are_told():

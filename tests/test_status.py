@@ -85,5 +85,5 @@ async def test_models_are_ours_before_they_are_their_providers():
         routing={"aliases": {"gpt-*": "simple"}},
     ).gateway
     async with made:
-        ours = dict.fromkeys(["simple", "moderate", "complex", "gpt-*"], "tiergate")
+        ours = dict.fromkeys(["simple", "moderate", "complex", "auto", "gpt-*"], "tiergate")
         assert made.models() == {**ours, "m": "p1"}

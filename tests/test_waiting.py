@@ -9,12 +9,12 @@ import pytest
 from wired import ANSWER, DONE, ROLE, STOP, account, token
 
 from tiergate.attempt import Delivered
+from tiergate.candidates import Candidate
 from tiergate.config import Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.errors import ClientGone, ProviderFailed
 from tiergate.exchange import Attempt, Decision, Exchange
 from tiergate.relay import Relay, StreamLimits
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 from tiergate.transcript import Transcript
 from tiergate.waiting import COMMENT, Waiting
@@ -84,6 +84,14 @@ async def test_an_answer_that_came_meanwhile_needs_no_comment():
     await asyncio.sleep(2)
     await world.waiting.run(client.write)
     assert client.heard[0] == (2, ROLE + token("a"))
+    await world.waiting.close()
+
+
+async def test_a_higher_tier_that_served_after_all_is_told_with_it():
+    world, client = World(await stream(*ANSWER), 1), Client()
+    world.exchange.escalated = "complex"
+    await world.waiting.run(client.write)
+    assert client.heard[-1][1] == b": x-sentinel-tier=complex" + TOLD[1:] + DONE
     await world.waiting.close()
 
 

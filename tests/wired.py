@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from tiergate import Caller, Gateway, TierMiddleware
+from tiergate.candidates import Candidate
 from tiergate.capacity import Account, Capacity
 from tiergate.config import Limits
 from tiergate.health import Permit, State
-from tiergate.snapshot import Candidate
 from tiergate.testing import ScriptedTransport
 
 

@@ -22,6 +22,7 @@ from tiergate.aside import Aside
 from tiergate.attempt import Tools
 from tiergate.cache import DocumentCache, MemoryDocuments, SharedDocuments
 from tiergate.capacity import Capacity
+from tiergate.classify import Classifier
 from tiergate.config import Config
 from tiergate.credentials import Credentials, read_credentials
 from tiergate.document import SourceError
@@ -32,6 +33,7 @@ from tiergate.file_watch import FileWatch, signature
 from tiergate.health import Health
 from tiergate.key_files import KeyFiles, key_files, tier_files
 from tiergate.loading import load_config
+from tiergate.policies import Policies
 from tiergate.probing import Prober
 from tiergate.redis_link import RedisLink
 from tiergate.reloads import Reloads, TiersAway
@@ -217,18 +219,17 @@ class Assembly:
         self.needs_restart = ("cache",) if config.cache != self._started_with else ()
 
     def _tools(self) -> Tools:
-        world, credentials = self._world, self._credentials
+        world, config, credentials = self._world, self.config, self._credentials
+        classifier, authorities = config.classifier, credentials.authorities
         return Tools(
-            config=self.config,
-            endpoints=compile_endpoints(
-                self.config.providers, credentials.keys, credentials.authorities
-            ),
-            transport=world.transport,
-            health=self.health,
-            budget=self._budget,
-            clock=world.clock,
-            wall=world.wall,
-            chance=world.chance,
+            config,
+            compile_endpoints(config.providers, credentials.keys, authorities),
+            world.transport,
+            Classifier(classifier),
+            Policies(config.policies, most_bytes=classifier.max_prompt_bytes),
+            self.health,
+            self._budget,
+            *(world.clock, world.wall, world.chance),
         )
 
     def _feed(self, config: Config, credentials: Credentials) -> Feed:
@@ -294,7 +295,6 @@ class Assembly:
             _log.info("keys were read again")
 
     def _warn_of_workers(self) -> None:
-        if not self._warned:
-            self._warned = True
-            if self._sessions_url(self.config) == MEMORY:
-                warn_of_workers(self._world.environ, sys.argv)
+        warned, self._warned = self._warned, True
+        if not warned and self._sessions_url(self.config) == MEMORY:
+            warn_of_workers(self._world.environ, sys.argv)

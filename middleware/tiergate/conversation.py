@@ -6,6 +6,8 @@ Bound on success only, and once. Where sessions are kept, and who may write one,
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from tiergate.exchange import Caller, Decision, Exchange
 from tiergate.sessions import Session, Sessions, session_key
 from tiergate.snapshot import Snapshot
@@ -43,9 +45,12 @@ class Conversation:
         return self.session
 
     async def bind(self, exchange: Exchange) -> None:
-        """Hold the conversation to whoever has served this request."""
+        """Hold the conversation to whoever has served this request, but not to a higher tier that
+        stood in for its own."""
         assert exchange.candidate is not None
         assert exchange.decision is not None
+        if exchange.escalated is not None:
+            return
         session, candidate, tier = self.session, exchange.candidate, exchange.decision.tier
         served = (candidate.provider, candidate.model, tier)
         if session is not None and served == (session.provider, session.model, session.tier):
@@ -75,4 +80,4 @@ def raised(decision: Decision, session: Session | None) -> Decision:
     """The decision with the session's tier, where that is higher; never a lower one."""
     if session is None or RANK[session.tier] <= RANK[decision.tier]:
         return decision
-    return Decision(tier=session.tier, reason="session")
+    return replace(decision, tier=session.tier, reason="session")

@@ -11,18 +11,21 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
+from tiergate.candidates import Candidate, Reach, Share
 from tiergate.capacity import Account
+from tiergate.classify import Verdict
 from tiergate.completion import Usage
 from tiergate.endpoint import Endpoint
+from tiergate.policies import Applied
+from tiergate.profile import Profile
 from tiergate.request_headers import Pairs, RequestHeaders
-from tiergate.snapshot import Candidate, Share
 from tiergate.tiers import TIERS, Tier, is_tier
 from tiergate.wire import ChatRequest
 
 if TYPE_CHECKING:
     from tiergate.transport import Answer
 
-Reason = Literal["explicit", "alias", "model", "default", "session"]
+Reason = Literal["explicit", "alias", "auto", "model", "default", "session"]
 
 
 class Caller(Struct, frozen=True):
@@ -45,11 +48,15 @@ ANONYMOUS = Caller(id="anonymous")
 
 
 class Decision(Struct, frozen=True):
-    """Which tier a request gets and why; `model` is set when it named one and is routed by it."""
+    """Which tier a request gets and why; `model` is set when it named one and is routed by it.
+
+    `verdict` is the classifier's, where it was asked.
+    """
 
     tier: Tier
     reason: Reason
     model: str | None = None
+    verdict: Verdict | None = None
 
 
 class Attempt(Struct, frozen=True):
@@ -113,7 +120,9 @@ class Exchange(Struct):
     `status` and `error_code` are what the client was sent. `error_status` is what the code goes
     with: a stream that has begun says it in-band, one that broke later has none. `is_partial` says
     that the answer behind `usage` did not end. `is_ours` is False of what the configuration passes
-    on to the host. Seconds: `first_token` from the arrival, `slept` before retries and for
+    on to the host. `requested` is the decision before its conversation was looked at; `pool` is the
+    `reach` as it stood then. `escalated` is the higher tier that its last attempt was made in.
+    Seconds: `first_token` from the arrival, `slept` before retries and for
     connections, `overhead` all that was ours until the answer was ready.
     """
 
@@ -124,8 +133,12 @@ class Exchange(Struct):
     complete: float = 0.0
     arrived_at: float = 0
     is_read: bool = False
-    requested_tier: Tier | None = None
+    requested: Decision | None = None
+    profile: Profile | None = None
+    policy: Applied | None = None
+    reach: Reach | None = None
     pool: tuple[Share, ...] = ()
+    escalated: Tier | None = None
     status: int | None = None
     error_code: str | None = None
     error_status: int | None = None
@@ -161,6 +174,13 @@ class Exchange(Struct):
         self.request = replace(self.request, members={})
         self.account.drop(self.body_bytes)
         self.body_bytes = 0
+
+    @property
+    def tier(self) -> Tier | None:
+        """The tier that serves: that of the decision, or a higher one."""
+        if self.escalated is not None or self.decision is None:
+            return self.escalated
+        return self.decision.tier
 
     @property
     def cost(self) -> float | None:

@@ -11,6 +11,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tiergate.attempt import Asker, Delivered, Tools
+from tiergate.candidates import Candidate
 from tiergate.concede import concede
 from tiergate.config import Config
 from tiergate.errors import Answerable, DeadlineExceeded, InternalError, Unavailable
@@ -21,7 +22,6 @@ from tiergate.opening import Commit, commit_of
 from tiergate.relay import Relay
 from tiergate.retry import Standing, wait_before_retry
 from tiergate.routing import Plan
-from tiergate.snapshot import Candidate
 from tiergate.times import times_for
 
 _BUG: Final = InternalError.code
@@ -34,7 +34,9 @@ class Delivery:
 
     def __init__(self, tools: Tools, exchange: Exchange, plan: Plan) -> None:
         assert exchange.request is not None
+        assert exchange.decision is not None
         commit = commit_of(exchange, tools.config.streaming)
+        self._tier = exchange.decision.tier
         self._tools = tools
         self._exchange = exchange
         self._plan = plan
@@ -42,8 +44,8 @@ class Delivery:
         self._once = exchange.request.stream and commit is Commit.FIRST_BYTE
         self._allowed = 1 if self._once else 1 + tools.config.retry.fallbacks
         self._tried = 0
-        self._times = times_for(tools, exchange, commit)
-        self._deadline = exchange.complete + self._times.deadline
+        self._times = times_for(tools, exchange, commit, plan.tiers)
+        self._deadline = exchange.complete + self._times[plan.tiers[0]].deadline
         self._asker = Asker(tools, exchange, commit)
         self._failures: list[tuple[Candidate, AttemptFailed]] = []
         self._suspended: list[tuple[Permit, AttemptFailed]] = []
@@ -74,16 +76,18 @@ class Delivery:
         for position, candidate in enumerate(self._plan.candidates):
             if self._tried == self._allowed or self._tools.clock() >= self._deadline:
                 break
-            permit = self._admit(candidate)
+            permit = self._admit(candidate, position)
             if permit is None:
                 continue  # since the plan was made, another request has failed or probes there
             self._tried += 1
+            came_to = self._exchange.escalated
             delivered = await self._serve(candidate, permit, position)
             if delivered is not None:
                 return delivered
             fault = self._failures[-1][1].fault
             if fault is BUSY:
                 self._tried -= 1  # nothing was sent
+                self._exchange.escalated = came_to
             if not fault.elsewhere:
                 break
         return None
@@ -99,16 +103,18 @@ class Delivery:
         endpoint = self._tools.endpoints[candidate.provider]
         return Delivered(endpoint, failure.status, failure.headers, failure.body)
 
-    def _admit(self, candidate: Candidate) -> Permit | None:
-        health = self._tools.health
-        permit = health.admit(candidate, self._times.full)
+    def _admit(self, candidate: Candidate, position: int) -> Permit | None:
+        health, times = self._tools.health, self._times[self._plan.tiers[position]]
+        permit = health.admit(candidate, times.full)
         if permit is None and self._plan.last_resort:
             return health.last_resort(candidate)
         return permit
 
     async def _serve(self, candidate: Candidate, permit: Permit, position: int) -> Delivered | None:
         """Ask one candidate until it answers or is to be left; one verdict either way."""
-        tools, times = self._tools, self._times
+        tools, tier = self._tools, self._plan.tiers[position]
+        times = self._times[tier]
+        self._exchange.escalated = None if tier == self._tier else tier
         retried = 0
         while True:
             self._permit = permit
@@ -132,7 +138,7 @@ class Delivery:
             if wait is not None and tools.budget.take(tools.clock()):
                 await asyncio.sleep(wait)
                 self._exchange.slept += wait
-                again = self._admit(candidate)
+                again = self._admit(candidate, position)
                 if again is not None:
                     permit, retried = again, retried + 1
                     continue

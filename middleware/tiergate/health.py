@@ -15,8 +15,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from tiergate.candidates import AVAILABLE, Candidate
 from tiergate.config import HealthSettings
-from tiergate.snapshot import AVAILABLE, Candidate
 
 Key = tuple[str, str]
 

@@ -7,9 +7,9 @@ these, in which format, is not known here.
 
 from typing import Final
 
+from tiergate.candidates import Candidate
 from tiergate.record import AttemptRecord, Record
 from tiergate.series import Counter, Histogram
-from tiergate.snapshot import Candidate
 from tiergate.tiers import Tier
 from tiergate.wellknown import gen_ai_name
 

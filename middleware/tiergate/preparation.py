@@ -10,16 +10,20 @@ from typing import Final
 from msgspec import Raw
 
 from tiergate.assembly import Assembly
+from tiergate.attempt import Tools
 from tiergate.conversation import Conversation, conversation_of, raised
 from tiergate.errors import InvalidRequest
-from tiergate.exchange import Exchange
+from tiergate.exchange import Decision, Exchange
 from tiergate.forward import Delivery
 from tiergate.metrics import Metrics
+from tiergate.profile import Profile, profile_of
+from tiergate.reach import placed, reach_of
 from tiergate.request_headers import read_headers
 from tiergate.resolve import asked_for, granted
 from tiergate.routing import make_plan, shares
+from tiergate.snapshot import Snapshot
 from tiergate.times import in_time, seconds_left
-from tiergate.wire import read_members, read_request
+from tiergate.wire import ChatRequest, read_members, read_request
 
 _NEVER_REFUSED: Final = (b"x-request-id", b"authorization")
 
@@ -45,33 +49,59 @@ async def prepare(
     # Read together, with no await between them: a reload swaps them together.
     snapshot, tools = parts.store.snapshot, parts.tools
     assert snapshot is not None
-    asked = asked_for(
-        exchange.request, exchange.headers, exchange.caller, snapshot, tools.config.routing
+    config, caller = tools.config, exchange.caller
+    exchange.requested = asked_for(
+        exchange.request, exchange.headers, caller, snapshot, config.routing, tools.classifier
     )
-    exchange.requested_tier = asked.tier  # also of who may not have it
-    exchange.decision = decision = granted(asked, exchange.caller)
-    exchange.requested_tier = decision.tier
+    # Noted before it is granted: also of who may not have it.
+    exchange.requested = exchange.decision = granted(exchange.requested, caller)
+    exchange.policy = tools.policies.applied(exchange.headers.policy, exchange.request.members)
+    exchange.decision = placed(exchange.decision, snapshot, exchange.policy, caller.max_tier)
+    exchange.profile = _profile(exchange.request, exchange.decision, snapshot, tools)
     conversation = conversation_of(exchange, lambda: parts.sessions, parts.key_prefix, tools.wall)
     session = None
     if conversation is not None:
         # Half of what is left, so that a silent store leaves the request its turn.
         seconds = seconds_left(tools, exchange) / 2
-        session = await conversation.recall(exchange.caller, snapshot, seconds=seconds)
-        exchange.decision = raised(decision, session)
+        session = await conversation.recall(caller, snapshot, seconds=seconds)
+        exchange.decision = raised(exchange.decision, session)
     metrics.decided(exchange.decision.tier)
-    exchange.pool = shares(exchange.decision, snapshot, tools.health)
+    exchange.reach = reach_of(
+        exchange.decision,
+        snapshot,
+        policy=exchange.policy,
+        profile=exchange.profile,
+        escalate=config.routing.escalate,
+        highest=caller.max_tier,
+    )
+    exchange.pool = shares(exchange.reach, tools.health)
     if exchange.trace is not None:
         exchange.trace.decided(exchange)
     plan = make_plan(
-        exchange.decision,
-        snapshot,
+        exchange.reach,
         tools.health,
         tools.chance,
         session=session,
-        last_resort=tools.config.health.last_resort,
+        last_resort=config.health.last_resort,
     )
-    metrics.selected(exchange.decision.tier, plan.candidates[0])
+    metrics.selected(plan.tiers[0], plan.candidates[0])
     return Delivery(tools, exchange, plan), conversation
+
+
+def _profile(
+    request: ChatRequest, decision: Decision, snapshot: Snapshot, tools: Tools
+) -> Profile | None:
+    """The profile of a request, where anything depends on it or is to be kept."""
+    model, verdict = decision.model, decision.verdict
+    measures_all = tools.config.classifier.measure == "all"
+    by_price = model is not None and snapshot.models[model].by_price
+    if verdict is None and not (measures_all or by_price or snapshot.is_choosy):
+        return None
+    if verdict is not None:
+        signals = {each.name: each.value for each in verdict.signals}
+    else:
+        signals = tools.classifier.measure(request.members) if measures_all else {}
+    return profile_of(request.members, request.choices, signals)
 
 
 def _keep_legible(exchange: Exchange, members: dict[str, Raw]) -> None:

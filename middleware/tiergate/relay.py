@@ -215,7 +215,7 @@ def summary_event(exchange: Exchange, *, latency: float, created: float) -> byte
         "arbstr": {
             "cost_usd": None if exchange.cost is None else round(exchange.cost, 8),
             "latency_ms": round(latency * 1000),
-            "tier": exchange.decision.tier,
+            "tier": exchange.tier,
             "provider": exchange.candidate.provider,
             "model": exchange.candidate.model,
         },

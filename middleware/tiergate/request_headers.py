@@ -49,6 +49,7 @@ class RequestHeaders(Struct, frozen=True):
     conversation: str | None = None
     deadline_seconds: float | None = None
     failover: Failover | None = None
+    policy: str | None = None
     client_request_id: str | None = None
     idempotency_key: str | None = None
     authorization: bytes | None = None
@@ -86,7 +87,6 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
     authorization = said.pop(b"authorization", None)
     if not said:  # as most requests are
         return RequestHeaders(pairs, authorization=authorization)
-    _refuse_what_has_not_landed(said)
     return RequestHeaders(
         pairs=pairs,
         tier=parse_tier(_text(said, "X-Sentinel-Tier"), param="X-Sentinel-Tier"),
@@ -95,15 +95,11 @@ def read_headers(pairs: Pairs) -> RequestHeaders:
         ),
         deadline_seconds=_deadline(_text(said, "X-Sentinel-Deadline-Ms")),
         failover=_failover(_text(said, "X-Sentinel-Stream-Failover")),
+        policy=_text(said, "X-Arbstr-Policy"),
         client_request_id=_identifier(said, "X-Request-Id", refuse=False),
         idempotency_key=_identifier(said, "Idempotency-Key", refuse=True),
         authorization=authorization,
     )
-
-
-def _refuse_what_has_not_landed(said: dict[bytes, bytes]) -> None:
-    if b"x-arbstr-policy" in said:
-        raise InvalidRequest("No routing policy is configured.", param="X-Arbstr-Policy")
 
 
 def _text(said: dict[bytes, bytes], name: str) -> str | None:

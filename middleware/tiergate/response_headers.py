@@ -44,7 +44,7 @@ def our_headers(
     `latency` is in seconds since the request arrived. `headers.expose` says which of them clients
     see; the request id they always see.
     """
-    pairs = _facts(exchange, latency=latency, opened=opened)
+    pairs = _facts(exchange, latency=latency, opened=opened, decided_only=decided_only)
     if decided_only:
         pairs = [pair for pair in pairs if pair[0] not in _OF_DELIVERY]
     if "*" not in settings.expose:
@@ -76,12 +76,16 @@ def _exhausted(error: Answerable) -> bool:
     return isinstance(error, ProviderFailed | Late | RateLimited | InternalError)
 
 
-def _facts(exchange: Exchange, *, latency: float, opened: bool) -> Pairs:
+def _facts(exchange: Exchange, *, latency: float, opened: bool, decided_only: bool) -> Pairs:
     facts: Pairs = []
     decision, attempts, request = exchange.decision, exchange.attempts, exchange.request
     if decision is not None:
-        facts.append((b"x-sentinel-tier", decision.tier.encode()))
+        served = None if decided_only else exchange.escalated
+        tier = served or decision.tier
+        facts.append((b"x-sentinel-tier", tier.encode()))
         facts.append((b"x-sentinel-reason", decision.reason.encode()))
+        if decision.verdict is not None:
+            facts.append((b"x-sentinel-score", b"%.3f" % decision.verdict.score))
     if attempts:  # of a candidate that had no free connection nothing is told
         last = attempts[-1].candidate
         facts.append((b"x-sentinel-model", last.model.encode()))

@@ -1,103 +1,110 @@
-"""Which candidates serve a decision, in order: pure. Walking them is `forward`'s."""
+"""Which candidates serve a request, in order: pure. Walking them is `forward`'s.
+
+Who is within its reach at all is `reach`'s.
+"""
 
 import random
 
 from msgspec import Struct
 
-from tiergate.errors import TierNotConfigured, Unavailable
-from tiergate.exchange import Decision
+from tiergate.candidates import Candidate, Reach, Share, first_chances
+from tiergate.errors import Unavailable
 from tiergate.health import Health
 from tiergate.sessions import Session
-from tiergate.snapshot import Candidate, Share, Snapshot
+from tiergate.tiers import Tier
 
 
 class Plan(Struct, frozen=True):
-    """The candidates in the order they are to be tried; at least one.
+    """The candidates in the order they are to be tried, at least one, and the tier of each.
 
     `last_resort` says that its one candidate is in back-off and is to be asked all the same.
     """
 
     candidates: tuple[Candidate, ...]
+    tiers: tuple[Tier, ...]
     last_resort: bool = False
 
 
 def make_plan(
-    decision: Decision,
-    snapshot: Snapshot,
+    reach: Reach,
     health: Health,
     chance: random.Random,
     *,
     session: Session | None = None,
     last_resort: bool = False,
 ) -> Plan:
-    """Plan; raises `TierNotConfigured`, or `Unavailable` when everybody is in back-off.
+    """Plan; raises `Unavailable` when everybody is in back-off.
 
-    A request that named a model gets all who offer it, cheapest first. Otherwise the tier's pool is
-    drawn by weight without replacement: the first is the choice, the others stand by. A session
-    has its candidate first, or in a higher tier somebody of its provider.
+    A request that named a model gets all who offer it, cheapest first. Otherwise each stage is
+    drawn by weight without replacement: the first is the choice, the others stand by. A session has
+    its candidate first, or in a higher tier somebody of its provider.
     """
-    pool = available = pool_of(decision, snapshot)
-    if not health.is_calm:
-        available = tuple(candidate for candidate in pool if health.admits(candidate))
-    if not available:
-        nearest = min(pool, key=health.seconds_left)
-        if last_resort:
-            return Plan((nearest,), last_resort=True)
-        raise Unavailable(
-            f"Every model of the tier {decision.tier} is in back-off.",
-            retry_after=health.seconds_left(nearest),
-        )
-    if decision.model is not None or len(available) == 1:
-        return Plan(available)
-    # Sorting by exponential variates of rate w is the weighted draw without replacement
-    # (Efraimidis and Spirakis, 2006): the first is i with probability w_i / Σw, and so on.
-    drawn = sorted(available, key=lambda each: chance.expovariate(each.weight))
-    favourite = _favourite(session, decision, available) if session is not None else None
+    planned: list[Candidate] = []
+    tiers: list[Tier] = []
+    for tier, pool in reach.stages:
+        available = pool
+        if not health.is_calm:
+            available = tuple(each for each in pool if health.admits(each))
+        planned += _ordered(reach, tier, available, chance, session)
+        tiers += [tier] * len(available)
+    if planned:
+        return Plan(tuple(planned), tuple(tiers))
+    left, tier, nearest = min(
+        ((health.seconds_left(each), tier, each) for tier, pool in reach.stages for each in pool),
+        key=lambda each: each[0],
+    )
+    if last_resort:
+        return Plan((nearest,), (tier,), last_resort=True)
+    raise Unavailable(
+        f"Every model of the tier {reach.stages[0][0]} is in back-off.", retry_after=left
+    )
+
+
+def _ordered(
+    reach: Reach,
+    tier: Tier,
+    available: tuple[Candidate, ...],
+    chance: random.Random,
+    session: Session | None,
+) -> list[Candidate]:
+    if len(available) < 2:
+        return list(available)
+    ordered = list(available)
+    if reach.drawn:
+        # Sorting by exponential variates of rate w is the weighted draw without replacement
+        # (Efraimidis and Spirakis, 2006): the first is i with probability w_i / Σw, and so on.
+        ordered.sort(key=lambda each: chance.expovariate(each.weight))
+    if reach.preferred:
+        ordered.sort(key=lambda each: each not in reach.preferred)
+    favourite = _favourite(session, tier, available) if session is not None else None
     if favourite is not None:
-        drawn.remove(favourite)
-        drawn.insert(0, favourite)
-    return Plan(tuple(drawn))
+        ordered.remove(favourite)
+        ordered.insert(0, favourite)
+    return ordered
 
 
-def _favourite(
-    session: Session, decision: Decision, available: tuple[Candidate, ...]
-) -> Candidate | None:
+def _favourite(session: Session, tier: Tier, available: tuple[Candidate, ...]) -> Candidate | None:
     for candidate in available:
-        same_tier = session.tier == decision.tier
         if candidate.provider == session.provider and (
-            candidate.model == session.model or not same_tier
+            candidate.model == session.model or session.tier != tier
         ):
             return candidate
     return None
 
 
-def shares(decision: Decision, snapshot: Snapshot, health: Health) -> tuple[Share, ...]:
-    """How likely each candidate is to be the first of a plan; raises `TierNotConfigured`."""
-    pool, model = pool_of(decision, snapshot), decision.model
+def shares(reach: Reach, health: Health) -> tuple[Share, ...]:
+    """How likely each candidate is to be the first of a plan, and how it stands."""
     if health.is_calm:
-        return snapshot.calm[decision.tier] if model is None else snapshot.models[model].calm
-    available = [candidate for candidate in pool if health.admits(candidate)]
-    weights = {candidate: candidate.weight for candidate in available}
-    if decision.model is not None:
-        weights = dict.fromkeys(available[:1], 1.0)
-    total = sum(weights.values())
+        return reach.calm
+    available = {each for each in reach.candidates() if health.admits(each)}
+    firsts = first_chances(reach.stages, available, drawn=reach.drawn, preferred=reach.preferred)
     return tuple(
         Share(
             candidate.provider,
             candidate.model,
             health.state(candidate).value,
-            weights.get(candidate, 0.0) / total if total else 0.0,
+            firsts.get(candidate, 0.0),
             health.seconds_left(candidate),
         )
-        for candidate in pool
+        for candidate in reach.candidates()
     )
-
-
-def pool_of(decision: Decision, snapshot: Snapshot) -> tuple[Candidate, ...]:
-    """Who may serve a decision, in the order of the configuration; raises `TierNotConfigured`."""
-    if decision.model is not None:
-        return snapshot.models[decision.model].candidates
-    pool = snapshot.pools[decision.tier]
-    if not pool:
-        raise TierNotConfigured(f"No model is configured for the tier {decision.tier}.")
-    return pool

@@ -9,10 +9,10 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
+from tiergate.candidates import Candidate, Share
 from tiergate.completion import Usage
 from tiergate.endpoint import Endpoint
 from tiergate.exchange import Attempt, Exchange
-from tiergate.snapshot import Candidate, Share
 from tiergate.wellknown import gen_ai_name
 
 Facts = dict[str, str | bool | int | float | list[str] | list[float]]
@@ -57,8 +57,12 @@ def decision_facts(exchange: Exchange) -> Facts:
         "sentinel.reason": decision.reason,
         "sentinel.stream": request.stream,
     }
-    if exchange.requested_tier is not None:
-        facts["sentinel.requested_tier"] = exchange.requested_tier
+    if exchange.requested is not None:
+        facts["sentinel.requested_tier"] = exchange.requested.tier
+    if decision.verdict is not None:
+        facts["sentinel.score"] = decision.verdict.score
+    if exchange.policy is not None:
+        facts["sentinel.policy"] = exchange.policy.rule.name
     if request.model is not None:
         facts["sentinel.requested_model"] = _clean(request.model)
     if headers.client_request_id is not None:
@@ -91,7 +95,7 @@ def attempt_facts(
         **_place(endpoint.name, endpoint.url),
         "gen_ai.request.model": candidate.model,
         "gen_ai.request.stream": exchange.request.stream,
-        "sentinel.tier": exchange.decision.tier,
+        "sentinel.tier": exchange.escalated or exchange.decision.tier,
     }
     if resends:
         facts["http.request.resend_count"] = resends
@@ -142,6 +146,8 @@ def request_end_facts(exchange: Exchange, outcome: str) -> Facts:
         facts["sentinel.error_code"] = _clean(exchange.error_code)
     if is_failure(exchange, outcome):
         facts["error.type"] = _error_type(exchange)
+    if exchange.escalated is not None:
+        facts["sentinel.tier"] = exchange.escalated
     if exchange.overhead is not None:
         facts["sentinel.overhead_seconds"] = exchange.overhead
     if exchange.events_dropped:

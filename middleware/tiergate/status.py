@@ -6,6 +6,7 @@ from tiergate.assembly import Assembly
 from tiergate.health import CandidateHealth
 from tiergate.redis_link import StoreState
 from tiergate.requestlog import RequestLog, RequestLogState
+from tiergate.resolve import AUTO
 from tiergate.retry import BudgetState
 from tiergate.sessions import SessionsState
 from tiergate.store import ConfigurationState
@@ -52,10 +53,12 @@ def _has_moved(parts: Assembly, log: RequestLog | None) -> bool:
 
 
 def models_of(parts: Assembly) -> dict[str, str]:
-    """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""
+    """What a client may name as `model`, and whose it is: tiers, `auto`, aliases, models."""
     snapshot = parts.store.snapshot
     if snapshot is None or not snapshot.models:
         return {}
-    ours = dict.fromkeys([*TIERS, *parts.config.routing.aliases], "tiergate")
-    offers = {name: route.candidates[0].provider for name, route in snapshot.models.items()}
+    ours = dict.fromkeys([*TIERS, AUTO, *parts.config.routing.aliases], "tiergate")
+    offers = {
+        name: next(route.reach.candidates()).provider for name, route in snapshot.models.items()
+    }
     return ours | {name: owner for name, owner in offers.items() if name not in ours}

@@ -17,6 +17,7 @@ from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode,
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from tiergate import spans
+from tiergate.candidates import Candidate
 from tiergate.completion import Usage
 from tiergate.content import Prompt, Tape, output_messages
 from tiergate.endpoint import Endpoint
@@ -24,7 +25,6 @@ from tiergate.exchange import Attempt, AttemptTrace, Exchange, RequestTrace
 from tiergate.harmless import Complaints, harmless
 from tiergate.meters import Source, publish
 from tiergate.request_headers import Pairs
-from tiergate.snapshot import Candidate
 from tiergate.transport import Answer
 
 _SCOPE: Final = "tiergate"

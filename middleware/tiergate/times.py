@@ -4,7 +4,7 @@ All count from the complete request. Who lives by them is `forward`, and what wa
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
 
 from msgspec import Struct
 
@@ -53,14 +53,24 @@ async def in_time(work: Awaitable[object], tools: Tools, exchange: Exchange) -> 
         raise DeadlineExceeded("The deadline passed before the tiers were loaded.") from None
 
 
-def times_for(tools: Tools, exchange: Exchange, commit: Commit) -> Times:
-    """Those of one request whose tier is decided."""
+def times_for(
+    tools: Tools, exchange: Exchange, commit: Commit, tiers: Iterable[Tier]
+) -> dict[Tier, Times]:
+    """Those of one request in each tier that it may come to; its deadline is that of the first.
+
+    A higher tier has its own times for an attempt: its models may need longer, and are not to be
+    judged by the times of a lower one.
+    """
     assert exchange.request is not None
     assert exchange.headers is not None
-    assert exchange.decision is not None
-    asked, tier = exchange.headers.deadline_seconds, exchange.decision.tier
+    asked, told = exchange.headers.deadline_seconds, dict[Tier, Times]()
     kind = commit if exchange.request.stream else None
-    return times_of(tools.config, tier, asked, kind, waited=tools.clock() - exchange.complete)
+    waited = tools.clock() - exchange.complete
+    for tier in tiers:
+        if tier not in told:
+            told[tier] = times = times_of(tools.config, tier, asked, kind, waited=waited)
+            asked = times.deadline
+    return told
 
 
 def times_of(

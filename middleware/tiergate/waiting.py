@@ -70,8 +70,9 @@ class Waiting:
     def _told(self) -> bytes:
         exchange = self._exchange
         assert exchange.candidate is not None
+        tier = "" if exchange.escalated is None else f" x-sentinel-tier={exchange.escalated}"
         return (
-            f": x-sentinel-model={exchange.candidate.model}"
+            f":{tier} x-sentinel-model={exchange.candidate.model}"
             f" x-arbstr-provider={exchange.candidate.provider}"
             f" x-arbstr-retries={history(exchange.attempts)}\n\n"
         ).encode()
