@@ -34,6 +34,17 @@ async def test_a_row_is_given_as_it_was_written(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_rows_of_one_moment_are_each_read_once_over_many_pages(tmp_path, kind):
+    names = [f"{number:04}" for number in range(1100)]
+    async with database(kind, tmp_path) as made:
+        written(made.url, *(record(name, at=1) for name in reversed(names)))
+        with Reader(read_log_url(made.url)) as reader:
+            older, rows = reader.newest(Query(since=0, until=1), 1050)
+            assert older
+            assert [row.id for row in rows] == names[50:]
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_log_that_was_never_written_cannot_be_read(tmp_path, kind):
     async with database(kind, tmp_path) as made:
         with (

@@ -2,14 +2,14 @@
 
 import msgspec
 import pytest
-from records import ATTEMPT, record
+from records import ATTEMPT, PROFILE, record
 
 from tiergate.log_row import COLUMNS, RequestRow, column_values, encoded, row_of
 from tiergate.record import Record
 
 
 def test_a_row_is_a_record_without_its_candidates():
-    kept = {"at" if name == "at" else name for name in Record.__struct_fields__} - {"pool"}
+    kept = {*Record.__struct_fields__} - {"pool"}
     assert set(COLUMNS) == kept
     row = row_of(record("r7", at=5, score=0.5))
     assert (row.id, row.at, row.score, row.attempts) == ("r7", 5, 0.5, (ATTEMPT,))
@@ -22,10 +22,25 @@ def test_a_line_has_the_names_of_the_columns_in_their_order():
     assert msgspec.convert(said, RequestRow) == row_of(record("r1", cost=None))
 
 
-def test_a_database_is_handed_plain_values_and_the_attempts_as_json():
-    values = dict(zip(COLUMNS, column_values(record("r1")), strict=True))
-    assert msgspec.json.decode(values.pop("attempts"))[0]["provider"] == "p1"
+def test_a_line_of_before_a_column_was_there_is_a_row_without_it():
+    said = msgspec.json.decode(encoded(record("r1")))
+    for name in COLUMNS[COLUMNS.index("trace_id") + 1 :]:
+        del said[name]
+    row = msgspec.convert(said, RequestRow)
+    assert (row.id, row.requested_reason, row.reach, row.profile) == ("r1", None, None, None)
+
+
+def test_a_database_is_handed_plain_values_and_the_rest_as_json():
+    values = dict(zip(COLUMNS, column_values(record("r1", profile=PROFILE)), strict=True))
+    assert msgspec.json.decode(values["attempts"])[0]["provider"] == "p1"
+    assert msgspec.json.decode(values["profile"]) == {
+        "estimate": {"input_tokens": 12, "output_tokens": 256, "output_assumed": True},
+        "features": ["tools"],
+        "signals": {"length": 0.25},
+        "choices": 1,
+    }
     assert {type(value) for value in values.values()} <= {str, int, float, bool, type(None)}
+    assert column_values(record("r1"))[COLUMNS.index("profile")] is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from records import KINDS, database
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from tiergate.log_schema import MIGRATIONS, log_table, migrate
 from tiergate.log_sql import log_engine
@@ -75,6 +75,28 @@ async def test_a_table_of_before_gets_what_is_new_and_keeps_its_rows(tmp_path, k
         assert made.ask(COUNT) == [(1, len(MIGRATIONS) + 1)]
         run(made.url)  # a process that is a version behind leaves it as it is
         assert made.ask(COUNT) == [(1, len(MIGRATIONS) + 1)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_older_process_writes_beside_a_newer_one(tmp_path, kind):
+    names = "id, at, owner, streaming, attempts, outcome, partial, latency_us"
+    async with database(kind, tmp_path) as made:
+        for version, name in enumerate("ab", 1):
+            run(made.url, MIGRATIONS[:version])
+            made.ask(
+                f"INSERT INTO requests ({names}) VALUES ('{name}', 1, '', '0', '[]', 'ok', '0', 1)"
+            )
+        run(made.url, MIGRATIONS[:1])
+        assert made.ask("SELECT id, requested_reason, profile FROM requests ORDER BY id") == [
+            ("a", None, None),
+            ("b", None, None),
+        ]
+        with log_engine(read_log_url(made.url)).connect() as connection:
+            found = inspect(connection).get_columns("requests")
+            told = {each["name"]: str(each["type"]) for each in found}
+        assert told.keys() == set(log_table.columns.keys())
+        for one, like in (("profile", "attempts"), ("policy_binds", "partial"), ("reach", "id")):
+            assert told[one] == told[like]
 
 
 @pytest.mark.parametrize("kind", KINDS)

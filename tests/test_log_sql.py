@@ -12,7 +12,7 @@ from contextlib import closing
 
 import msgspec
 import pytest
-from records import AT, ATTEMPT, KINDS, database, record
+from records import AT, ATTEMPT, KINDS, PROFILE, database, record
 from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +25,8 @@ from tiergate.log_url import read_log_url
 UNKNOWN = dict.fromkeys([
     "client_id", "conversation", "requested_tier", "tier", "reason", "score", "requested_model",
     "provider", "model", "status", "error_code", "input_tokens", "cached_tokens", "output_tokens",
-    "cost", "first_token_us", "overhead_us", "trace_id",
+    "cost", "first_token_us", "overhead_us", "trace_id", "requested_reason", "caller_tier",
+    "caller_max_tier", "policy", "policy_binds", "reach", "profile",
 ])  # fmt: skip
 
 
@@ -66,6 +67,12 @@ async def test_a_row_comes_back_as_it_was_written(tmp_path, kind):
         output_tokens=largest,
         first_token_us=largest,
         trace_id="f" * 32,
+        caller_tier="simple",
+        caller_max_tier="complex",
+        policy="ünï",
+        policy_binds=False,
+        reach="0a1b2c3d",
+        profile=PROFILE,
     )
     unknown = record("a", attempts=(), outcome="client_disconnected", **UNKNOWN)
     zeros = record("c", input_tokens=0, cached_tokens=0, output_tokens=0, cost=0.0, latency_us=0)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from wired import account
 
+from tiergate.candidates import Candidate, Share, make_reach
+from tiergate.classify import Verdict
 from tiergate.completion import Usage
 from tiergate.errors import (
     Answerable,
@@ -22,10 +24,12 @@ from tiergate.errors import (
     TierNotConfigured,
     Unavailable,
 )
+from tiergate.estimate import Estimate
 from tiergate.exchange import ANONYMOUS, Attempt, Caller, Decision, Exchange
+from tiergate.policies import Applied, Rule
+from tiergate.profile import Profile
 from tiergate.record import AttemptRecord, outcome_of, record_of
 from tiergate.request_headers import read_headers
-from tiergate.snapshot import Candidate, Share
 from tiergate.wire import parse_request
 
 P1 = Candidate("p1", "m1", 1, 1.0, 2.0)
@@ -57,7 +61,7 @@ def test_what_is_known_is_told_in_its_units():
             headers=read_headers(pairs),
             request=parse_request(b'{"messages": [], "model": "gpt-4o", "stream": true}'),
             caller=Caller("ada"),
-            requested_tier="simple",
+            requested=Decision("simple", "explicit"),
             decision=Decision("moderate", "session"),
             candidate=P1,
             attempts=(Attempt(P1, 0, 0.1, fault="unreachable"), ATTEMPT),
@@ -82,6 +86,29 @@ def test_what_is_known_is_told_in_its_units():
     assert (record.latency_us, record.first_token_us) == (1_750_000, 500_000)
     assert (record.overhead_us, record.trace_id) == (120, "0" * 32)
     assert (record.outcome, record.error_code, record.partial) == ("ok", None, False)
+
+
+def test_what_another_configuration_would_need_to_know_is_told():
+    reach = make_reach((("moderate", (P1,)),), drawn=True)
+    profile = Profile(Estimate(7, 256, output_assumed=True), ("vision",), {"code": 1.0})
+    record = record_of(
+        exchange(
+            caller=Caller("ada", tier="simple", max_tier="moderate"),
+            requested=Decision("simple", "default"),
+            decision=Decision("moderate", "session", verdict=Verdict(0.7, "complex", ())),
+            policy=Applied(Rule("thrift", frozenset(), (), None), binding=False),
+            profile=profile,
+            reach=reach,
+            escalated="complex",
+            status=200,
+        ),
+        1,
+    )
+    assert (record.requested_tier, record.requested_reason) == ("simple", "default")
+    assert (record.tier, record.reason, record.score) == ("complex", "session", 0.7)
+    assert (record.caller_tier, record.caller_max_tier) == ("simple", "moderate")
+    assert (record.policy, record.policy_binds) == ("thrift", False)
+    assert (record.reach, record.profile) == (reach.digest, profile)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
+from tiergate.profile import Profile
 from tiergate.record import AttemptRecord, Outcome, Record
 from tiergate.tiers import Tier
 
@@ -17,8 +18,9 @@ from tiergate.tiers import Tier
 class RequestRow(Struct, frozen=True, gc=False):
     """A finished request as it is kept; None is unknown.
 
-    `at` is Unix time, all times are in integer microseconds. `cost` is in US dollars. `attempts` is
-    JSON in a database. `owner` is a digest.
+    `at` is Unix time, all times are in integer microseconds. `cost` is in US dollars. `attempts`
+    and `profile` are JSON in a database. `owner` is a digest. What has a default came later: it is
+    None in older rows.
     """
 
     id: str
@@ -47,6 +49,13 @@ class RequestRow(Struct, frozen=True, gc=False):
     first_token_us: int | None
     overhead_us: int | None
     trace_id: str | None
+    requested_reason: str | None = None
+    caller_tier: Tier | None = None
+    caller_max_tier: Tier | None = None
+    policy: str | None = None
+    policy_binds: bool | None = None
+    reach: str | None = None
+    profile: Profile | None = None
 
 
 COLUMNS: Final = RequestRow.__struct_fields__
@@ -54,14 +63,17 @@ COLUMNS: Final = RequestRow.__struct_fields__
 _NUL: Final = b"\\u0000"  # found, too, where a text has these six characters: that costs time only
 
 _ATTEMPTS: Final = COLUMNS.index("attempts")
+_PROFILE: Final = COLUMNS.index("profile")
 
 _values = attrgetter(*COLUMNS)
 
 
 def column_values(record: Record) -> list[Any]:
-    """What the columns of a database hold, in their order; the attempts are JSON text."""
+    """What the columns of a database hold, in their order; what is no plain value is JSON text."""
     values = list(_values(record))
     values[_ATTEMPTS] = msgspec.json.encode(values[_ATTEMPTS]).decode()
+    if values[_PROFILE] is not None:
+        values[_PROFILE] = msgspec.json.encode(values[_PROFILE]).decode()
     return values
 
 

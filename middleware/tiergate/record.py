@@ -8,10 +8,11 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from tiergate.candidates import Share
 from tiergate.errors import DeadlineExceeded, Overloaded
 from tiergate.exchange import Exchange, Reason
+from tiergate.profile import Profile
 from tiergate.sessions import owner_digest
-from tiergate.snapshot import Share
 from tiergate.tiers import Tier
 
 Outcome = Literal[
@@ -53,6 +54,7 @@ class Record(Struct, frozen=True, kw_only=True, gc=False):
     conversation: str | None
     owner: str
     requested_tier: Tier | None
+    requested_reason: Reason | None
     tier: Tier | None
     reason: Reason | None
     score: float | None
@@ -73,12 +75,20 @@ class Record(Struct, frozen=True, kw_only=True, gc=False):
     first_token_us: int | None
     overhead_us: int | None
     trace_id: str | None
+    caller_tier: Tier | None
+    caller_max_tier: Tier | None
+    policy: str | None
+    policy_binds: bool | None
+    reach: str | None
+    profile: Profile | None
     pool: tuple[Share, ...]
 
 
 def record_of(exchange: Exchange, latency: float) -> Record:
     """The record of a request that has ended; `latency` in seconds."""
     request, headers, decision = exchange.request, exchange.headers, exchange.decision
+    requested, policy = exchange.requested, exchange.policy
+    verdict = decision.verdict if decision is not None else None
     usage, attempts, last = exchange.usage, [], None
     for each in exchange.attempts:
         last = each.candidate
@@ -99,10 +109,11 @@ def record_of(exchange: Exchange, latency: float) -> Record:
         at=round(exchange.arrived_at * _MICROSECONDS),
         conversation=named or (headers.conversation if headers is not None else None),
         owner=owner_digest(exchange.caller, headers.authorization if headers is not None else None),
-        requested_tier=exchange.requested_tier,
-        tier=decision.tier if decision is not None else None,
+        requested_tier=requested.tier if requested is not None else None,
+        requested_reason=requested.reason if requested is not None else None,
+        tier=exchange.tier,
         reason=decision.reason if decision is not None else None,
-        score=None,
+        score=verdict.score if verdict is not None else None,
         requested_model=_short(request.model) if request is not None else None,
         provider=last.provider if last is not None else None,
         model=last.model if last is not None else None,
@@ -120,6 +131,12 @@ def record_of(exchange: Exchange, latency: float) -> Record:
         first_token_us=_us(exchange.first_token),
         overhead_us=_us(exchange.overhead),
         trace_id=exchange.trace.id if exchange.trace is not None else None,
+        caller_tier=exchange.caller.tier,
+        caller_max_tier=exchange.caller.max_tier,
+        policy=policy.rule.name if policy is not None else None,
+        policy_binds=policy.binding if policy is not None else None,
+        reach=exchange.reach.digest if exchange.reach is not None else None,
+        profile=exchange.profile,
         pool=exchange.pool,
     )
 
