@@ -28,13 +28,13 @@ from timeit import timeit
 from ends import CHUNKS, MANY_CHUNKS, load
 from machine import cpu_seconds, pinned, processors
 
+from tiergate.candidates import Candidate
 from tiergate.capacity import Capacity
 from tiergate.completion import Usage
 from tiergate.config import Limits
 from tiergate.exchange import Attempt, Decision, Exchange
 from tiergate.metrics import Metrics
 from tiergate.record import record_of
-from tiergate.snapshot import Candidate
 from tiergate.telemetry import Telemetry
 from tiergate.wire import parse_request
 

@@ -10,6 +10,7 @@ import random
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import httpx
 from playwright.async_api import async_playwright
@@ -20,9 +21,14 @@ LISTENERS = ("--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0")
 CHROMIUM = {"executable_path": "/usr/bin/chromium", "args": ["--no-sandbox"]}
 SIZE = {"width": 1440, "height": 900}
 
-MODELS = ["simple"] * 6 + ["moderate"] * 3 + ["complex"] * 2 + ["mock-small", "unheard-of"]
+MODELS = ["auto"] * 6 + ["simple", "moderate"] * 3 + ["complex"] * 2 + ["mock-small", "unheard-of"]
 FAULTS = ["slow 0.4", "503", "503 @mock-a", "slow 1.2", "malformed", "context", "400"]
 REQUESTS = 140
+PROMPT = "Prove that there are infinitely many primes; which step needs unique factorisation?"
+PROOF = [{"role": "user", "content": PROMPT}]
+FAILS_OVER = "503 always @mock-c, slow 0.9 @mock-b"
+TRIES = 20
+BACK_OFF_SECONDS = 0.2
 
 
 async def talk(url: str) -> None:
@@ -30,7 +36,7 @@ async def talk(url: str) -> None:
     draw = random.Random(4)
     async with httpx.AsyncClient(base_url=url, timeout=60) as client:
 
-        async def ask(**said: str) -> None:
+        async def ask(**said: Any) -> httpx.Response:
             body = {
                 "model": draw.choice(MODELS),
                 "messages": [{"role": "user", "content": "Hello " * draw.randint(1, 60)}],
@@ -38,13 +44,18 @@ async def talk(url: str) -> None:
             }
             fault = said.pop("fault", None)
             headers = {"X-Mock-Fault": fault} if fault else {}
-            await client.post("/v1/chat/completions", json={**body, **said}, headers=headers)
+            path = "/v1/chat/completions"
+            return await client.post(path, json={**body, **said}, headers=headers)
 
         for _ in range(REQUESTS):
             faulty = draw.random() < 0.12
             await ask(**({"fault": draw.choice(FAULTS)} if faulty else {}))
             await asyncio.sleep(0.02 + draw.random() * 0.08)
-        await ask(model="mock-small", stream=False, fault="503 always @mock-a, slow 0.9 @mock-b")
+        for _ in range(TRIES):  # until the one that fails is drawn first
+            answer = await ask(model="auto", messages=PROOF, stream=False, fault=FAILS_OVER)
+            if "/mock-c" in answer.headers.get("x-arbstr-retries", ""):
+                break
+            await asyncio.sleep(BACK_OFF_SECONDS)
 
 
 async def shoot(admin: str, file: Path) -> None:

@@ -28,6 +28,7 @@ def record(id: str, **changes: Any) -> Record:
         conversation=None,
         owner="anonymous",
         requested_tier="simple",
+        requested_reason="explicit",
         tier="simple",
         reason="explicit",
         score=None,
@@ -48,6 +49,12 @@ def record(id: str, **changes: Any) -> Record:
         first_token_us=None,
         overhead_us=900,
         trace_id=None,
+        caller_tier=None,
+        caller_max_tier=None,
+        policy=None,
+        policy_binds=None,
+        reach=None,
+        profile=None,
         pool=(Share("p1", "m", "available", 1.0, 0),),
     )
     return replace(plain, **changes)

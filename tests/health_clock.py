@@ -1,8 +1,8 @@
 """Health of two providers and two models, over a clock that is a number which the test moves."""
 
+from tiergate.candidates import Candidate
 from tiergate.config import HealthSettings
 from tiergate.health import Health, Permit
-from tiergate.snapshot import Candidate
 
 ONE = Candidate("p1", "m1", 1)
 OTHER_MODEL = Candidate("p1", "m2", 1)

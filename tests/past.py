@@ -1,10 +1,11 @@
 """Requests of the past, and what is to be found among them: the same of every kind of history."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from records import AT, record
 
-from tiergate import Record
+from tiergate import Record, RequestRow
 from tiergate_sidecar.queries import Costs, Counts, Performance, Query, Totals
 
 HOUR = 3_600_000_000
@@ -51,6 +52,18 @@ BY_NAME: list[tuple[str, str | None]] = [
 ]  # fmt: skip
 """Our id goes before a client's, a later request with a client's id before an earlier one."""
 
+NEWEST: list[tuple[dict[str, Any], int, str, bool]] = [
+    ({}, 3, "def", True),
+    ({}, 6, "abcdef", False),
+    ({"success": False}, 1, "d", True),
+    ({"since": AT + 6}, 3, "", False),
+]
+"""The newest so many of a query, the oldest of them first, and whether there are older ones."""
+
+
+def told(older_left_out: bool, rows: Iterator[RequestRow]) -> tuple[bool, str]:
+    return older_left_out, "".join(row.id for row in rows)
+
 
 async def check(history: Any) -> None:
     """Assert that a history over `PAST` finds all of that, and sums it up."""
@@ -63,6 +76,9 @@ async def check(history: Any) -> None:
     for name, id in BY_NAME:
         row = await history.request(name)
         assert (row and row.id) == id, name
+    for asked, most, ids, is_cut in NEWEST:
+        work, _ = history.over(Query(**(ALL | asked)), most, told)
+        assert work() == (is_cut, ids)
     stats = await history.stats(Query(**ALL))
     assert stats.counts == Counts(total=6, success=4, error=2, streaming=1)
     latencies = [each.latency_us for each in PAST]

@@ -8,12 +8,15 @@ from typing import Any
 
 from pgserver import PgServer
 
+from tiergate.estimate import Estimate
+from tiergate.profile import Profile
 from tiergate.record import AttemptRecord, Record
 
 AT = 1_700_000_000_123_456
 ATTEMPT = AttemptRecord(
     provider="p1", model="m1", status=200, error=None, started_us=120, duration_us=1_200_000
 )
+PROFILE = Profile(Estimate(12, 256, output_assumed=True), ("tools",), {"length": 0.25})
 KINDS = ("sqlite", "postgresql")
 
 
@@ -25,6 +28,7 @@ def record(name: str = "r1", **fields: Any) -> Record:
         "conversation": None,
         "owner": "0" * 16,
         "requested_tier": "simple",
+        "requested_reason": "explicit",
         "tier": "moderate",
         "reason": "session",
         "score": None,
@@ -45,6 +49,12 @@ def record(name: str = "r1", **fields: Any) -> Record:
         "first_token_us": None,
         "overhead_us": 230,
         "trace_id": None,
+        "caller_tier": None,
+        "caller_max_tier": None,
+        "policy": None,
+        "policy_binds": None,
+        "reach": None,
+        "profile": None,
         "pool": (),
     }
     return Record(id=name, **(served | fields))

@@ -106,6 +106,8 @@ async def test_the_live_page_says_hello_with_what_the_page_must_know():
         ("GET", "/reload", 405, "method_not_allowed", {"POST"}),
         ("DELETE", "/reload", 405, "method_not_allowed", {"POST"}),
         ("GET", "/v1/explain", 405, "method_not_allowed", {"POST"}),
+        ("GET", "/v1/replay", 405, "method_not_allowed", {"POST"}),
+        ("POST", "/v1/classifier", 405, "method_not_allowed", {"GET", "HEAD"}),
         ("POST", "/health", 405, "method_not_allowed", {"GET", "HEAD"}),
         ("POST", "/", 405, "method_not_allowed", {"GET", "HEAD"}),
         ("GET", "/login", 404, "endpoint_not_found", None),

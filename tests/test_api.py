@@ -14,6 +14,7 @@ from tiergate.testing import Say, ScriptedTransport
 from tiergate_sidecar.admin import admin_app
 from tiergate_sidecar.effective import Setting
 from tiergate_sidecar.recent import Ring
+from tiergate_sidecar.trials import MOST_BYTES
 
 NOW = 1_700_000_000
 CONFIG = {
@@ -154,6 +155,8 @@ async def test_what_would_become_of_a_request_is_told_and_nobody_is_called():
                 "failures": 0,
                 "seconds_left": 0.0,
                 "cost": None,  # the price of its output is not known
+                "tier": "simple",
+                "left_out": None,
             }
         ]
         named = await client.post("/v1/explain", json=BODY, headers={"X-Sentinel-Tier": "simple"})
@@ -178,6 +181,39 @@ async def test_what_would_become_of_a_request_is_told_and_nobody_is_called():
 async def test_what_would_be_refused_is_refused(said, status, code):
     async with pages(config=CONFIG | {"limits": {"max_body_bytes": 1000}}) as client:
         answer = await client.post("/v1/explain", **said)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+async def test_a_policy_is_named_by_the_header_that_a_client_would_send():
+    policy = {"name": "own", "allowed_models": ["m"]}
+    async with pages(config=CONFIG | {"policies": [policy]}) as client:
+        ask = {"json": {**BODY, "tier": "simple"}}
+        said = await client.post("/v1/explain", **ask, headers={"X-Arbstr-Policy": "own"})
+        assert said.json()["policy"] == {"name": "own", "binding": True}
+        wrong = await client.post("/v1/explain", **ask, headers={"X-Arbstr-Policy": "onw"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "X-Arbstr-Policy")
+
+
+async def test_how_the_classifier_decides_now_is_told():
+    settings = {"moderate": 0.3, "complex": 0.7, "weights": {"question": 2.5}}
+    async with pages(config=CONFIG | {"classifier": settings}) as client:
+        said = (await client.get("/v1/classifier")).json()
+    assert said["boundaries"] == {"moderate": 0.3, "complex": 0.7}
+    assert said["weights"]["question"] == 2.5
+    assert len(said["weights"]) > 10  # those that nobody has set too
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        ({"json": {"config": "x" * MOST_BYTES}}, 413, "request_too_large"),
+        ({"data": {"config": ""}}, 415, "unsupported_content_type"),
+        ({"json": {"configuration": ""}}, 400, "invalid_request"),
+    ],
+)
+async def test_a_trial_that_is_none_is_refused(said, status, code):
+    async with pages() as client:
+        answer = await client.post("/v1/replay", **said)
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 

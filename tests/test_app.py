@@ -40,6 +40,7 @@ async def test_the_models_are_the_tiers_the_aliases_and_what_is_configured():
         "simple": "tiergate",
         "moderate": "tiergate",
         "complex": "tiergate",
+        "auto": "tiergate",
         "gpt-4o*": "tiergate",
         "org/large": "tiergate",  # an alias goes before the model of its name
         "small": "p2",  # the cheapest that offers it
@@ -50,7 +51,9 @@ async def test_the_models_are_the_tiers_the_aliases_and_what_is_configured():
         assert (entry["object"], entry["created"]) == ("model", 1_700_000_000)
 
 
-@pytest.mark.parametrize("name", ["simple", "gpt-4o*", "small", "org/large", "a%2Fb%20c", "a/b c"])
+@pytest.mark.parametrize(
+    "name", ["simple", "auto", "gpt-4o*", "small", "org/large", "a%2Fb%20c", "a/b c"]
+)
 async def test_one_model_is_its_entry_of_the_list(name):
     listed = (await asking("GET", "/v1/models")).json()["data"]
     answer = await asking("GET", f"/v1/models/{name}")

@@ -17,7 +17,20 @@ from tiergate.redis_link import RedisLink
 KEY = "sentinel:tiers:config"
 DOCUMENT = TierDocument(
     version="7",
-    tiers={"simple": (DocumentEntry("p1", "m1", relative_cost=2, input_price_per_million=0.1),)},
+    tiers={
+        "simple": (
+            DocumentEntry("p1", "m1", relative_cost=2, input_price_per_million=0.1),
+            DocumentEntry(
+                "p1",
+                "m2",
+                context_window=8000,
+                supports=(),
+                rename={"max_tokens": "max_completion_tokens"},
+                drop=("temperature",),
+                set={"reasoning": {"effort": "low", "deep_name": [1, 1.5, None]}},
+            ),
+        )
+    },
     updated_at="2026-01-01T00:00:00Z",
     fetched_at=1_700_000_000.5,
     etag='"abc"',

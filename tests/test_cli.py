@@ -213,7 +213,8 @@ def test_explain_tells_what_would_become_of_a_request():
     result = said("explain", "-c", "good.toml", "--tier", "simple", "Hello")
     assert result.exit_code == 0
     assert result.stdout.startswith("tier      simple\nreason    explicit\n")
-    assert re.search(r"^p1 +small +1\.000 +1\.000 +available +- +unknown$", result.stdout, re.M)
+    row = r"^p1 +small +simple +1\.000 +1\.000 +available +- +unknown$"
+    assert re.search(row, result.stdout, re.M)
     told = said("explain", "-c", "good.toml", "--model", "small", "--json")
     assert '"reason": "model"' in told.stdout
 
@@ -225,6 +226,7 @@ def test_explain_tells_what_would_become_of_a_request():
         (["-f", "-", "--tier", "simple"], 2, "Give either a body with -f"),
         (["-f", "gone.json"], 1, "Error: cannot read gone.json: No such file or directory"),
         (["--model", "nope"], 1, "Error: 404 model_not_found: "),
+        (["--policy", "nope"], 1, "Error: 400 invalid_request: 'X-Arbstr-Policy' must name"),
     ],
 )
 def test_explain_says_what_is_wrong_in_one_line(arguments, code, complaint):

@@ -37,6 +37,8 @@ SETTINGS, API, STATE = page("configuration.md"), page("api.md"), page("tiers.md"
 
 TABLES = {
     "[routing]": config.Routing,
+    "[classifier]": config.ClassifierSettings,
+    "[[policies]]": config.Policy,
     "[retry]": config.Retry,
     "[retry.tiers.X]": config.RetryTimes,
     "[health]": config.HealthSettings,

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tiergate import Answerable, Caller, Gateway
+from tiergate.candidates import Candidate
 from tiergate.errors import ModelNotFound
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 
 PRICED = {"input_price_per_million": 2.0, "output_price_per_million": 10.0}
@@ -204,3 +204,118 @@ async def test_before_there_are_tiers_it_says_so(tmp_path):
     with pytest.raises(Answerable) as refused:
         made.explain(body())
     assert refused.value.code == "config_unavailable"
+
+
+BIG = [
+    {"provider": "p1", "model": "texts", "supports": [], **PRICED},
+    {"provider": "p2", "model": "tools", "supports": ["tools"], "context_window": 9000, **PRICED},
+]
+TOOLS = {"tools": [{"type": "function", "function": {"name": "f"}}]}
+
+
+def left_out(told):
+    return {each.model: each.left_out for each in told.candidates}
+
+
+async def test_the_classifiers_verdict_is_told_with_its_signals_and_what_it_is_held_against():
+    settings = {"moderate": 0.3, "complex": 0.9, "weights": {"question": 0.5}}
+    made, _ = gateway(classifier=settings)
+    async with made:
+        told = made.explain(body(model="auto", messages=[{"role": "user", "content": "Why?"}]))
+        now = made.weighing()
+    assert told.reason == "auto"
+    assert (told.boundaries.moderate, told.boundaries.complex) == (0.3, 0.9)
+    assert told.boundaries == now.boundaries
+    [question] = [each for each in told.verdict.signals if each.name == "question"]
+    assert (question.value, question.weight) == (1.0, 0.5)
+    assert {each.name: each.weight for each in told.verdict.signals}.items() <= now.weights.items()
+
+
+async def test_who_was_not_asked_has_no_verdict():
+    made, _ = gateway()
+    async with made:
+        told = made.explain(body(tier="moderate"))
+    assert (told.verdict, told.boundaries, told.policy) == (None, None, None)
+
+
+async def test_who_would_not_serve_quotes_no_price_and_is_told_why_not():
+    policy = {"name": "own", "allowed_models": ["tools"]}
+    made, _ = gateway(tiers={"moderate": BIG}, policies=[policy])
+    async with made:
+        needs = made.explain(body(tier="moderate", **TOOLS))
+        bound = made.explain(body(tier="moderate"), pairs=[(b"x-arbstr-policy", b"own")])
+    assert needs.features == ("tools",)
+    assert left_out(needs) == {"tools": None, "texts": "does not support tools"}
+    assert (bound.policy.name, bound.policy.binding) == ("own", True)
+    assert left_out(bound) == {"tools": None, "texts": "the policy 'own'"}
+    for told in (needs, bound):
+        one, other = told.candidates
+        assert (one.share, other.share) == (1.0, 0.0)
+        assert (other.cost, told.cost) == (None, one.cost)
+
+
+async def test_a_keyword_only_prefers_and_leaves_nobody_out():
+    policy = {"name": "own", "allowed_models": ["m2"], "keywords": ["hello"]}
+    made, _ = gateway(policies=[policy])
+    async with made:
+        told = made.explain(body(tier="moderate"))
+    assert (told.policy.name, told.policy.binding) == ("own", False)
+    assert [each.share for each in told.candidates] == [0, 0, 1]
+    assert {each.left_out for each in told.candidates} == {None}
+
+
+async def test_where_nobody_fits_nobody_is_left_out():
+    made, _ = gateway(tiers={"moderate": BIG[:1]})
+    async with made:
+        told = made.explain(body(tier="moderate", **TOOLS))
+    assert left_out(told) == {"texts": None}
+    assert told.candidates[0].share == 1.0
+
+
+async def test_higher_tiers_follow_where_a_request_may_escalate():
+    tiers = {"moderate": POOL[:1], "complex": [{"provider": "p2", "model": "large"}]}
+    made, _ = gateway(tiers=tiers, routing={"escalate": True})
+    async with made:
+        calm = made.explain(body(tier="moderate"))
+        backs_off(made, "p1", "m1", 20)
+        told = made.explain(body(tier="moderate"))
+    assert [(each.tier, each.share) for each in calm.candidates] == [
+        ("moderate", 1.0),
+        ("complex", 0.0),
+    ]
+    assert [each.share for each in told.candidates] == [0.0, 1.0]
+    assert (told.tier, told.retry_after) == ("moderate", None)
+
+
+async def test_the_cost_is_expected_over_the_shares_and_unknown_with_a_price_of_them():
+    priced = [POOL[0], {**POOL[2], "output_price_per_million": 20.0}]
+    made, _ = gateway(tiers={"moderate": priced, "simple": POOL})
+    async with made:
+        told = made.explain(body(tier="moderate"))
+        assert made.explain(body(tier="simple")).cost is None
+        backs_off(made, "p2", "m1", 20)  # whose price is unknown
+        assert made.explain(body(tier="simple")).cost is not None
+    assert told.cost == pytest.approx(sum(each.share * each.cost for each in told.candidates))
+
+
+async def test_as_a_last_resort_the_nearest_to_its_end_is_asked_all_the_same():
+    made, _ = gateway(health={"last_resort": True})
+    async with made:
+        for provider, model, seconds in (("p1", "m1", 20), ("p2", "m1", 10), ("p2", "m2", 30)):
+            made.explain(body(tier="moderate"))
+            backs_off(made, provider, model, seconds)
+        told = made.explain(body(tier="moderate"))
+    assert [each.share for each in told.candidates] == [0, 1, 0]
+    assert told.retry_after is None
+
+
+async def test_the_order_that_is_told_of_a_named_model_is_the_one_that_is_made():
+    offers = [{"provider": "p1", "model": "m1"}, {**POOL[0], "provider": "p2"}]
+    made, _ = gateway(tiers={"moderate": offers})
+    async with made:
+        told = made.explain(body(model="m1"))
+        exchange = made.begin([])
+        async with made.handle(exchange, body(model="m1")):
+            pass
+    assert [each.share for each in told.candidates] == [1.0, 0.0]
+    assert exchange.candidate.provider == told.candidates[0].provider

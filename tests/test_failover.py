@@ -26,6 +26,7 @@ EARLY = {
     "401 to our key": Say.error(401),
     "a model it does not know": Say.error(404, "model_not_found"),
     "a context too long": Say.error(400, "context_length_exceeded"),
+    "a member it does not take": Say.error(400, "unsupported_parameter"),
     "cannot connect": Say(fault=UNREACHABLE),
     "reset before headers": Say(fault=DISCONNECTED),
     "no free connection": Say(fault=BUSY),

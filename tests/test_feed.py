@@ -8,9 +8,10 @@ import threading
 import pytest
 
 from tiergate.aside import Aside
-from tiergate.config import Config, Provider, TierConfig, TierEntry
+from tiergate.config import Config, Provider, TierConfig
 from tiergate.document import DocumentEntry, SourceError, TierDocument
 from tiergate.feed import cache_key, feed_of
+from tiergate.routing_config import TierEntry
 from tiergate.testing import MemorySource
 
 PROVIDERS = {"p1": Provider(base_url="http://p1.test/v1")}

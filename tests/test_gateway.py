@@ -291,7 +291,7 @@ def test_inline_tiers_are_there_from_the_start():
     ]
     assert (status.needs_restart, status.stores) == ((), ())
     assert (status.sessions.name, status.sessions.held) == ("memory://", 0)
-    ours = dict.fromkeys(["simple", "moderate", "complex", "gpt-*"], "tiergate")
+    ours = dict.fromkeys(["simple", "moderate", "complex", "auto", "gpt-*"], "tiergate")
     assert made.models() == {"small": "p1", **ours}
 
 

@@ -29,6 +29,7 @@ NEEDED = (
     *("pyproject.toml", "README.md", "LICENSE", "requirements.lock", "image/build-tree.sh"),
     *("image/build.lock", "middleware/tiergate/__init__.py", "sidecar/tiergate_sidecar/cli.py"),
     *("sidecar/tiergate_sidecar/inspector.html", "middleware/tiergate/py.typed"),
+    "sidecar/tiergate_sidecar/inspector_decisions.js",
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 IN_THE_IMAGE = {"python_full_version": "3.11.9", "sys_platform": "linux", "extra": ""}

@@ -16,12 +16,21 @@ def served():
 def test_the_policy_allows_the_pages_own_script_and_styles_by_their_digests():
     html, policy = served()
     for tag in ("script", "style"):
-        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
-        digest = b64encode(sha256(text.encode()).digest()).decode()
-        assert f"{tag}-src 'sha256-{digest}'" in policy
+        allowed = next(each for each in policy.split("; ") if each.startswith(f"{tag}-src "))
+        texts = re.findall(rf"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        digests = [b64encode(sha256(text.encode()).digest()).decode() for text in texts]
+        assert allowed == " ".join([f"{tag}-src", *(f"'sha256-{each}'" for each in digests)])
     assert "default-src 'none'" in policy
     assert "connect-src 'self'" in policy
     assert "unsafe" not in policy
+
+
+def test_the_scripts_of_both_files_are_in_it():
+    html, _ = served()
+    assert html.count("<script>") == 2
+    for name in ("function explanation(", "function trial(", "function follow("):
+        assert name in html
+    assert ".js */" not in html
 
 
 def test_the_page_needs_nothing_that_is_not_in_it():
@@ -33,7 +42,7 @@ def test_the_page_needs_nothing_that_is_not_in_it():
 
 def test_it_works_below_any_prefix():
     html, _ = served()
-    paths = re.findall(r"""(?:fetch|ask|EventSource)\((["'`])(.+?)\1""", html)
+    paths = re.findall(r"""(?:fetch|ask|post|EventSource)\((["'`])(.+?)\1""", html)
     assert {path.split("/")[0].split("?")[0] for _, path in paths} == {"v1", "health", "login"}
 
 

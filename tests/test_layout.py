@@ -12,21 +12,37 @@ SIDECAR = ROOT / "sidecar" / "tiergate_sidecar"
 
 LAYERS = [
     {"tiers", "errors", "sse", "watch", "wellknown", "pools", "names", "series", "harmless"}
-    | {"fresh_ids"},
+    | {"fresh_ids", "tables", "adaptation", "demand"}
+    | {"vocabulary_depth", "vocabulary_ease", "vocabulary_fields"},
+    {"what_if_result", "routing_config", "entry_rules", "vocabulary", "lexicon"},
     {"config", "wire", "completion", "decoding", "file_watch", "redis_url", "log_url", "aside"},
-    {"faults", "crosscheck", "document", "request_headers", "capacity", "redis_client"},
+    {"faults", "document", "request_headers", "capacity", "redis_client"}
+    | {"attachments", "prompt", "candidates"},
+    {"estimate", "policies", "signals"},
+    {"profile", "classify"},
+    {"crosscheck"},
     {"loading", "snapshot", "endpoint", "intake", "redis_link"},
     {"transport", "sources", "credentials", "cache", "transcript", "health", "worker_count"},
     {"exchange", "feed", "retry", "key_files"},
     {"sessions", "resolve", "response_headers", "concede", "relay", "opening", "probing"}
     | {"content"},
-    {"shared_sessions", "conversation", "routing", "attempt", "testing", "store", "record"},
+    {
+        "reach",
+        "shared_sessions",
+        "conversation",
+        "routing",
+        "attempt",
+        "testing",
+        "store",
+        "record",
+    },
     {"times", "waiting", "reply", "metrics", "spans", "log_row", "reloads"},
     {"forward", "assembly", "present", "meters", "log_store", "handling"},
     {"preparation", "telemetry", "explanation", "log_schema", "log_writer"},
-    {"reporting", "log_sql"},
-    {"requestlog"},
-    {"status"},
+    {"reporting", "log_sql", "row_reading", "trial"},
+    {"requestlog", "tally"},
+    {"courses"},
+    {"status", "what_if"},
     {"gateway"},
     {"respond"},
     {"asgi", "response"},
@@ -35,12 +51,12 @@ LAYERS = [
 
 SIDECAR_LAYERS = [
     {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"}
-    | {"allowed_paths", "vigil", "http_protocol", "memory"}
+    | {"allowed_paths", "vigil", "http_protocol", "memory", "in_thread", "log_rows"}
     | {"labels", "pod_grammar", "pod_patch", "other_sidecars", "app_breakage", "injection_result"}
     | {"yaml_places", "yaml_writing", "patching"}
     | {"webhook_body", "webhook_metrics", "certificates"},
     {"queries", "mock_answers", "logs", "login", "reading", "recent", "effective", "otel"}
-    | {"tokens", "listener", "health_command", "proxy_headers"}
+    | {"tokens", "listener", "health_command", "proxy_headers", "replaying"}
     | {"injector", "pod_reading", "yaml_edits"}
     | {"review", "make_certs", "kube"},
     {"mock_scripts", "ring_history", "log_queries", "prometheus", "inspector", "sealing", "gate"}
@@ -49,8 +65,9 @@ SIDECAR_LAYERS = [
     {"mock", "guard", "sql_history", "live", "explaining", "probes", "upstreams"}
     | {"injecting", "uninjection", "obstacles"},
     {"history", "passage", "injection"},
+    {"trials"},
     {"api", "proxy", "manifest_injection", "webhook"},
-    {"admin", "app", "inject_command", "webhook_server"},
+    {"admin", "app", "inject_command", "webhook_server", "replay_command"},
     {"server", "webhook_command"},
     {"cli"},
     {"__main__", "__init__"},
@@ -72,6 +89,7 @@ MAY_IMPORT_INSIDE = {
     "make_certs": {"cryptography"},
     "requestlog": {"tiergate"},
     "sql_history": {"tiergate_sidecar"},
+    "replaying": {"tiergate_sidecar"},
     "__init__": {"tiergate", "tiergate_sidecar"},
 }
 """Optional or costly drivers, each explained where it is imported."""

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tiergate.config import Config, TierEntry
+from tiergate.config import Config
 from tiergate.errors import ConfigError
 from tiergate.loading import config_of, load_config, read_document, read_tables
+from tiergate.routing_config import TierEntry
 
 TOML = """
 [server]
@@ -96,25 +97,6 @@ def test_the_example_loads_from_every_kind_of_file(tmp_path, name, write):
     assert load_config(str(file), environ={}) == load_config(tomllib.loads(TOML), environ={})
 
 
-@pytest.mark.parametrize(
-    ("table", "path"),
-    [
-        ("[[policies]]\nname = 'a'", "policies"),
-        ("[routing]\nescalate = true", "routing.escalate"),
-        ('[routing]\ndefault_tier = "auto"', "routing.default_tier"),
-        ("[[tiers.simple]]\nprovider='p1'\nmodel='m'\nset={}", "tiers.simple[0].set"),
-        (
-            "[[tiers.simple]]\nprovider='p1'\nmodel='m'\ncontext_window=1",
-            "tiers.simple[0].context_window",
-        ),
-    ],
-)
-def test_what_has_not_landed_is_refused_by_its_name(table, path):
-    text = refusal(SMALL, **tomllib.loads(table))
-    assert text.startswith(f"{path}: "), text
-    assert "did you mean" not in text, "another setting is no help"
-
-
 def test_a_given_config_is_checked_too_and_a_sound_one_is_kept():
     assert load_config(load_config(SMALL, environ={})) == load_config(SMALL, environ={})
     with pytest.raises(ConfigError, match="tiers: no tier has a candidate"):
@@ -174,14 +156,14 @@ def test_yaml_without_its_library_says_what_to_install(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("strict", [False, "false", "False", "0", 0])
 def test_a_configuration_may_be_newer_than_the_process_that_reads_it(strict, caplog):
-    tables = {**SMALL, "server": {"strict": strict}, "policies": [{"name": "a"}]}
+    tables = {**SMALL, "server": {"strict": strict}, "quotas": [{"name": "a"}]}
     assert load_config(tables, environ={}).tiers["simple"][0].model == "m"
-    assert "policies: unknown key, ignored" in caplog.text
+    assert "quotas: unknown key, ignored" in caplog.text
 
 
 @pytest.mark.parametrize("server", [{}, {"strict": True}, {"strict": "yes"}, 3, None])
 def test_unknown_keys_are_refused_unless_that_is_said(server):
-    assert refusal({**SMALL, "server": server, "policies": []}) == "policies: unknown key"
+    assert refusal({**SMALL, "server": server, "quotas": []}) == "quotas: unknown key"
 
 
 def test_the_sidecars_tables_are_passed_by():

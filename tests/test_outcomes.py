@@ -95,6 +95,8 @@ ENDINGS: list[tuple[str, Say, dict[str, Any], dict[str, Any], tuple[Any, ...]]] 
      ("client_error", 400, "invalid_request")),
     ("a provider's refusal", Say.error(400, "content_filter"), {}, JSON,
      ("client_error", 400, "content_filter")),
+    ("a member it does not take", Say.error(400, "unsupported_parameter"), {}, {},
+     ("client_error", 400, "unsupported_parameter")),
     ("one without a code", Say.error(422), {}, {}, ("client_error", 422, "rejected")),
     ("one in another shape", Say(422, (b"no",)), {}, JSON,
      ("client_error", 422, "invalid_request")),

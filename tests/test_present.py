@@ -7,6 +7,7 @@ import pytest
 from wired import account
 
 from tiergate.attempt import Delivered
+from tiergate.candidates import Candidate
 from tiergate.config import Headers, Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.errors import ModelNotFound, ProviderFailed
@@ -14,7 +15,6 @@ from tiergate.exchange import Attempt, Decision, Exchange
 from tiergate.present import begun, presented, refusal
 from tiergate.relay import Relay, StreamLimits
 from tiergate.reply import Reply
-from tiergate.snapshot import Candidate
 from tiergate.testing import Say, ScriptedTransport
 from tiergate.transcript import Transcript
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from tiergate.candidates import Candidate
 from tiergate.config import Config, HealthSettings, Provider
 from tiergate.endpoint import compile_endpoints
 from tiergate.faults import UNREACHABLE, AttemptFailed
 from tiergate.health import Health
 from tiergate.probing import Prober
-from tiergate.snapshot import Candidate
 from tiergate.testing import ScriptedTransport
 
 CANDIDATES = {name: Candidate(name, "m", 1) for name in ("p1", "p2")}

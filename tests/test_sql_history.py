@@ -108,7 +108,7 @@ async def test_a_connection_that_falls_silent_is_hung_up_on(tmp_path):
         await history._ask(ask)
     assert await asyncio.to_thread(ended.wait, 10)
     async with asyncio.timeout(5):
-        while history._under_way:  # noqa: ASYNC110  # its end comes from the thread
+        while history.threads.under_way:  # noqa: ASYNC110  # its end comes from the thread
             await asyncio.sleep(0.005)
     ours.close()
     theirs.close()
@@ -123,4 +123,4 @@ async def test_where_the_system_has_no_thread_left_it_is_said():
     finally:
         threading.stack_size(0)
     await asyncio.sleep(0)
-    assert history._under_way == 0
+    assert history.threads.under_way == 0

@@ -47,6 +47,9 @@ SPARED = {
     "404": Say.error(404),
     "422": Say.error(422),
     "a context too long": Say.error(400, "context_length_exceeded"),
+    "a member it does not take": Say.error(400, "unsupported_parameter"),
+    "a value it does not take": Say.error(400, "unsupported_value"),
+    "a member it does not know": Say.error(400, "unknown_parameter"),
     "no free connection": Say(fault=BUSY),
     "stale once": [Say(fault=STALE), FINE],
 }

@@ -14,10 +14,13 @@ from starlette.types import ASGIApp, Scope
 from tiergate import (
     TIERS,
     Answerable,
+    Boundaries,
     Caller,
     Config,
     ConfigError,
+    CostRange,
     Document,
+    Effort,
     Endpoint,
     Estimate,
     Exchange,
@@ -25,6 +28,8 @@ from tiergate import (
     FileWatch,
     Gateway,
     LogUrl,
+    ModelLoad,
+    PolicyInForce,
     Prospect,
     Record,
     Refused,
@@ -32,12 +37,19 @@ from tiergate import (
     RequestLogState,
     RequestRow,
     Share,
+    Signal,
     SourceError,
     Status,
     Tier,
     TiergateError,
     TierMiddleware,
+    TierMove,
     TierResponse,
+    Unknowns,
+    Verdict,
+    Weighing,
+    WhatIf,
+    WhatIfResult,
     __version__,
     config_of,
     decode_tables,
@@ -48,6 +60,7 @@ from tiergate import (
     read_log_url,
     read_secret,
     row_of,
+    trial_config,
     warnings_of,
 )
 from tiergate_sidecar import admin_app
@@ -98,9 +111,22 @@ def looked_at(gateway: Gateway, body: bytes) -> tuple[bool, int, list[float]]:
     assert tier in TIERS
     first: Prospect = told.candidates[0]
     tokens: Estimate = told.estimate
-    costs: list[float | None] = [first.cost, tokens.input_tokens]
+    costs: list[float | None] = [first.cost, told.cost, tokens.input_tokens]
     assert costs
     return status.ready, len(status.candidates), [each.share for each in told.candidates]
+
+
+def why(gateway: Gateway, told: Explanation) -> list[float]:
+    weighing: Weighing = gateway.weighing()
+    held: Boundaries = told.boundaries or weighing.boundaries
+    policy: PolicyInForce | None = told.policy
+    plan: Effort = told.plan
+    assert policy is None or policy.binding
+    verdict: Verdict | None = told.verdict
+    if verdict is None:
+        return [held.moderate, held.complex, plan.deadline_seconds]
+    signals: tuple[Signal, ...] = verdict.signals
+    return [each.value * weighing.weights[each.name] for each in signals]
 
 
 async def reloaded(path: str) -> str | None:
@@ -138,6 +164,22 @@ def logged(gateway: Gateway, record: Record) -> tuple[int, str, list[Any]]:
     with log_engine(url, read_only=True).connect() as connection:
         found = connection.execute(select(log_table).where(log_table.c.id == row.id)).all()
     return log.dropped if log is not None else 0, row.outcome, list(found)
+
+
+def tried(tables: Mapping[str, Any], rows: list[RequestRow]) -> tuple[float, list[str]]:
+    try:
+        trial = WhatIf(trial_config(tables, environ={}, alone=True))
+    except (ConfigError, SourceError) as error:
+        return 0.0, [str(error)]
+    for row in rows:
+        trial.add(row)
+    result: WhatIfResult = trial.result()
+    cost: CostRange = result.cost
+    moves: list[TierMove] = [move for move in result.moves if move.before != move.after]
+    loads: list[ModelLoad] = list(result.loads)
+    unknown: Unknowns = result.unknown
+    assert len(moves) + len(loads) + unknown.without_price
+    return cost.after - cost.before, list(result.notes)
 
 
 def operated(app: FastAPI, gateway: Gateway, record: Record) -> tuple[str, list[float]]:

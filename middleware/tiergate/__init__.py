@@ -6,9 +6,12 @@
 The names below are public; everything else may move.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from tiergate.asgi import TierMiddleware
+from tiergate.candidates import Share
+from tiergate.classify import Signal, Verdict
 from tiergate.config import Config
 from tiergate.credentials import read_secret
 from tiergate.crosscheck import warnings_of
@@ -16,8 +19,16 @@ from tiergate.decoding import decode_tables
 from tiergate.document import SourceError
 from tiergate.endpoint import Endpoint
 from tiergate.errors import Answerable, ConfigError, Refused, TiergateError
+from tiergate.estimate import Estimate
 from tiergate.exchange import Caller, Exchange
-from tiergate.explanation import Effort, Estimate, Explanation, Prospect
+from tiergate.explanation import (
+    Boundaries,
+    Effort,
+    Explanation,
+    PolicyInForce,
+    Prospect,
+    Weighing,
+)
 from tiergate.file_watch import FileWatch
 from tiergate.gateway import Gateway
 from tiergate.loading import Document, config_of, load_config, read_document
@@ -28,7 +39,6 @@ from tiergate.record import AttemptRecord, Record
 from tiergate.reply import Reply
 from tiergate.reporting import Observer
 from tiergate.requestlog import RequestLogState
-from tiergate.snapshot import Share
 from tiergate.status import Status
 from tiergate.tiers import TIERS, Tier
 
@@ -36,6 +46,9 @@ if TYPE_CHECKING:
     from tiergate.log_schema import log_table
     from tiergate.log_sql import log_engine
     from tiergate.response import TierResponse
+    from tiergate.trial import trial_config
+    from tiergate.what_if import WhatIf
+    from tiergate.what_if_result import CostRange, ModelLoad, TierMove, Unknowns, WhatIfResult
 
 __version__ = "0.1.0"
 
@@ -64,6 +77,11 @@ __all__ = [
     "Effort",
     "Estimate",
     "Prospect",
+    "PolicyInForce",
+    "Boundaries",
+    "Weighing",
+    "Verdict",
+    "Signal",
     "Share",
     "Reply",
     "Status",
@@ -77,6 +95,13 @@ __all__ = [
     "read_log_url",
     "log_engine",
     "log_table",
+    "trial_config",
+    "WhatIf",
+    "WhatIfResult",
+    "TierMove",
+    "ModelLoad",
+    "CostRange",
+    "Unknowns",
     "Metrics",
     "TIERS",
     "Tier",
@@ -84,13 +109,20 @@ __all__ = [
 ]
 
 
+_LATER: Final = {
+    "TierResponse": "response",  # Starlette's requests and responses
+    "log_engine": "log_sql",  # SQLAlchemy, for readers of a request log
+    "log_table": "log_sql",
+    "WhatIf": "what_if",  # for who looks back: a host app never does
+    "trial_config": "trial",
+    **dict.fromkeys(
+        ("CostRange", "ModelLoad", "TierMove", "Unknowns", "WhatIfResult"), "what_if_result"
+    ),
+}
+"""Public names whose modules are imported when somebody asks, for most never do."""
+
+
 def __getattr__(name: str) -> Any:
-    if name == "TierResponse":  # the one name that needs Starlette's requests and responses
-        from tiergate.response import TierResponse
-
-        return TierResponse
-    if name in ("log_engine", "log_table"):  # SQLAlchemy, for readers of a request log
-        from tiergate import log_sql
-
-        return getattr(log_sql, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"tiergate.{_LATER[name]}"), name)

@@ -21,7 +21,7 @@ from tiergate.conversation import Conversation
 from tiergate.endpoint import Endpoint
 from tiergate.errors import Answerable, ClientGone, InternalError
 from tiergate.exchange import ANONYMOUS, Caller, Exchange
-from tiergate.explanation import Explanation, explanation_of
+from tiergate.explanation import Explanation, Weighing, explanation_of, weighing_of
 from tiergate.forward import Delivery
 from tiergate.fresh_ids import fresh_id
 from tiergate.handling import Handling
@@ -221,6 +221,10 @@ class Gateway:
     ) -> Explanation:
         """What would become of a request; raises `Answerable` where it would be refused."""
         return explanation_of(self._parts, body, pairs or [], caller)
+
+    def weighing(self) -> Weighing:
+        """How the classifier decides as of now."""
+        return weighing_of(self._parts)
 
     def models(self) -> dict[str, str]:
         """What a client may name as `model`, and whose it is: tiers, aliases, configured models."""

@@ -1,5 +1,5 @@
 """The pages under `/v1` and `/config`: requests of the past, sums over them, what would become of
-one, and the settings in effect.
+one, what would have become of them all, and the settings in effect.
 
 What a query may say and where the past is kept is `history`'s; here it is asked and answered.
 """
@@ -18,6 +18,7 @@ from tiergate_sidecar.errors import BodyTooLarge, ModelNotFound, ProviderNotFoun
 from tiergate_sidecar.history import History
 from tiergate_sidecar.queries import Named, Query, read_query, with_models
 from tiergate_sidecar.recent import Ring
+from tiergate_sidecar.trials import MOST_BYTES, Trials
 
 
 def api_routes(
@@ -28,6 +29,8 @@ def api_routes(
     now: Callable[[], float],
 ) -> list[Route]:
     """The pages; `now` is Unix time, by which `range` counts back."""
+
+    trials = Trials(history)
 
     async def requests(request: Request) -> Response:
         query = read_query(request.query_params, _us(now()))
@@ -69,12 +72,17 @@ def api_routes(
 
     async def explain(request: Request) -> Response:
         limit = gateway.config.limits.max_body_bytes
-        body = bytearray()
-        async for piece in request.stream():
-            body += piece
-            if len(body) > limit:
-                raise BodyTooLarge(f"The body is over {limit} bytes (limits.max_body_bytes).")
-        return _answer(gateway.explain(bytes(body), pairs=list(request.headers.raw)))
+        text = f"The body is over {limit} bytes (limits.max_body_bytes)."
+        body = await _body(request, limit, text)
+        return _answer(gateway.explain(body, pairs=list(request.headers.raw)))
+
+    async def replay(request: Request) -> Response:
+        text = f"A trial is over {MOST_BYTES} bytes; `tiergate replay` takes a file of any size."
+        body = await _body(request, MOST_BYTES, text)
+        return _answer(await trials.run(body, _us(now())))
+
+    async def classifier(_: Request) -> Response:
+        return _answer(gateway.weighing())
 
     async def settings(_: Request) -> Response:
         return _answer({"settings": configuration()})
@@ -84,8 +92,19 @@ def api_routes(
         Route("/v1/requests/{name:path}", one),
         Route("/v1/stats", stats),
         Route("/v1/explain", explain, methods=["POST"]),
+        Route("/v1/replay", replay, methods=["POST"]),
+        Route("/v1/classifier", classifier),
         Route("/config", settings),
     ]
+
+
+async def _body(request: Request, most: int, complaint: str) -> bytes:
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise BodyTooLarge(complaint)
+    return bytes(body)
 
 
 def _answer(value: Any) -> Response:

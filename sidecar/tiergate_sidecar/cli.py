@@ -32,6 +32,7 @@ from tiergate_sidecar.mock import MockProviders
 from tiergate_sidecar.mock_faults import known_faults
 from tiergate_sidecar.otel import Exporting, configure_telemetry
 from tiergate_sidecar.reading import Reading
+from tiergate_sidecar.replay_command import replay
 from tiergate_sidecar.samples import INIT, MOCK_FAULT_HEADER, mock_config
 from tiergate_sidecar.server import Addresses
 from tiergate_sidecar.server import serve as serve_forever
@@ -54,6 +55,7 @@ main.add_command(health)
 main.add_command(webhook)
 main.add_command(inject)
 main.add_command(uninject)
+main.add_command(replay)
 
 
 @main.command()
@@ -93,7 +95,8 @@ def check(file: Path | None) -> None:
 @_config_option
 @click.option("-f", "--file", "body", help="A chat request's JSON body; - is stdin.")
 @click.option("--tier", type=click.Choice(TIERS), help="Ask for a tier.")
-@click.option("--model", help="Ask for a model, or whatever an app calls one.")
+@click.option("--model", help="Ask for a model, or auto, or whatever an app calls one.")
+@click.option("--policy", help="Name a policy, as X-Arbstr-Policy does.")
 @click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
 @click.argument("text", required=False)
 def explain(
@@ -101,13 +104,14 @@ def explain(
     body: str | None,
     tier: str | None,
     model: str | None,
+    policy: str | None,
     as_json: bool,
     text: str | None,
 ) -> None:
     """Tell what would become of a request, and call nobody."""
     try:
         _, config = settings_of(_read(file or _default_file(), {}))
-        explanation = explained(config, read_body(body, text, tier, model))
+        explanation = explained(config, read_body(body, text, tier, model), policy)
     except ConfigError as error:
         _fail(error)
     if as_json:

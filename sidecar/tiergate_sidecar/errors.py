@@ -168,6 +168,14 @@ class UpstreamLate(Answerable):
     code = "deadline_exceeded"
 
 
+class TrialUnavailable(Answerable):
+    """503 for a trial of a configuration while another one runs, or that takes too long."""
+
+    status = 503
+    type = "service_unavailable"
+    code = "overloaded"
+
+
 class HistoryUnavailable(Answerable):
     """503 when the store of the request log cannot be read now."""
 

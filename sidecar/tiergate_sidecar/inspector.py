@@ -1,4 +1,5 @@
-"""The inspector: one page in one file, and the policy that lets nothing else run in it."""
+"""The inspector: one page, put together of its two files, and the policy that lets nothing else run
+in it."""
 
 import re
 from base64 import b64encode
@@ -9,11 +10,13 @@ from typing import Final
 from starlette.responses import HTMLResponse
 
 _FILE: Final = Path(__file__).with_name("inspector.html")
+_DECISIONS: Final = "inspector_decisions.js"
 
 
 def inspector_page() -> HTMLResponse:
     """The page. Its script and its styles are allowed by their digests; it may talk to us alone."""
-    html = _FILE.read_text(encoding="utf-8")
+    script = _FILE.with_name(_DECISIONS).read_text(encoding="utf-8")
+    html = _FILE.read_text(encoding="utf-8").replace(f"/* {_DECISIONS} */", script)
     policy = "; ".join([
         "default-src 'none'",
         f"script-src {_digests(html, 'script')}",

@@ -2,11 +2,23 @@
 
 import os
 import socket
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, Self
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, Select, case, event, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    and_,
+    case,
+    event,
+    func,
+    or_,
+    select,
+)
 from sqlalchemy.exc import SQLAlchemyError
 
 from tiergate import LogUrl, RequestRow, log_engine, log_table
@@ -31,6 +43,7 @@ _SORTED_BY: Final = {"timestamp": _c.at, "cost": _c.cost, "latency": _c.latency_
 _GROUPED_BY: Final = {"model": _c.model, "tier": _c.tier}
 _NAMED: Final = {"model": _c.model, "provider": _c.provider}
 _MOST_GROUPS: Final = 1000
+_AT_ONCE: Final = 100  # rows of a long answer: a millisecond or two, in which the loop waits
 
 _SUMS: Final = (
     func.count(),
@@ -112,6 +125,31 @@ class Reader:
             for row in self._rows(newest):
                 return _row(row)
         return None
+
+    def newest(self, query: Query, most: int) -> tuple[bool, Iterator[RequestRow]]:
+        """The newest so many of a query, the oldest first, and whether there are older ones.
+
+        They are read a few at a time: `query` may be of more than memory holds.
+        """
+        found = _conditions(query)
+        before = select(_c.at, _c.id).where(*found).order_by(_c.at.desc(), _c.id.desc())
+        older = self._rows(before.offset(most).limit(1))
+        return bool(older), self._onwards(found, older[0] if older else None)
+
+    def _onwards(
+        self, found: list[ColumnElement[bool]], last: Row[Any] | None
+    ) -> Iterator[RequestRow]:
+        statement = select(log_table).where(*found).order_by(_c.at, _c.id).limit(_AT_ONCE)
+        while True:
+            page = statement
+            if last is not None:
+                same = and_(_c.at == last.at, _c.id > last.id)
+                page = statement.where(_c.at >= last.at, or_(_c.at > last.at, same))
+            rows = self._rows(page)
+            yield from map(_row, rows)
+            if len(rows) < _AT_ONCE:
+                return
+            last = rows[-1]
 
     def knows(self, kind: Named, name: str) -> bool:
         there = func.lower(_NAMED[kind]) == name.lower()

@@ -17,6 +17,7 @@ Sort = Literal["timestamp", "cost", "latency"]
 Order = Literal["desc", "asc"]
 Group = Literal["model", "tier"]
 Named = Literal["model", "provider"]
+Source = Literal["request_log", "memory"]
 
 OUTCOMES: Final = (
     "ok",

@@ -1,7 +1,7 @@
 """History over the last requests in memory, for those who keep no log that can be asked."""
 
-from collections.abc import Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol, TypeVar
 
 from tiergate import Record, RequestRow, row_of
 from tiergate_sidecar.queries import (
@@ -12,11 +12,14 @@ from tiergate_sidecar.queries import (
     Page,
     Performance,
     Query,
+    Source,
     Stats,
     Totals,
     page_of,
     stats_of,
 )
+
+T = TypeVar("T")
 
 
 class _Records(Protocol):
@@ -25,6 +28,8 @@ class _Records(Protocol):
 
 class RingHistory:
     """Answers from `ring.records()`, newest first: some thousands, so each answer looks at all."""
+
+    source: Source = "memory"
 
     def __init__(self, ring: _Records) -> None:
         self._ring = ring
@@ -53,6 +58,18 @@ class RingHistory:
     async def knows(self, kind: Named, name: str) -> bool:
         rows = (row_of(each) for each in self._ring.records())
         return any((getattr(row, kind) or "").lower() == name.lower() for row in rows)
+
+    def over(
+        self, query: Query, most: int, take: Callable[[bool, Iterator[RequestRow]], T]
+    ) -> tuple[Callable[[], T], Callable[[], None]]:
+        records = self._ring.records()  # now: a thread would meet a ring that turns
+
+        def work() -> T:
+            rows = [row for row in map(row_of, records) if _is_of(row, query)]
+            rows.sort(key=lambda row: (row.at, row.id))
+            return take(len(rows) > most, iter(rows[-most:]))
+
+        return work, lambda: None
 
     def _found(self, query: Query) -> Iterable[RequestRow]:
         rows = (row_of(each) for each in self._ring.records())

@@ -86,6 +86,9 @@ model = "gpt-5"
 relative_cost = 8
 input_price_per_million = 1.25
 output_price_per_million = 10.00
+# What this model takes by another name, or not at all; docs/tiers.md has more, also who fits what.
+# rename = {max_tokens = "max_completion_tokens"}
+# drop = ["temperature"]
 
 # A second candidate is what makes a tier survive its first one:
 # [[tiers.simple]]

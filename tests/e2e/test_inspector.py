@@ -3,6 +3,7 @@ words of clients that stay words, and a page that asks nobody but its own server
 
 import asyncio
 import json
+import math
 import re
 import signal
 import time
@@ -18,7 +19,8 @@ from finished import attempt, record
 from playwright.async_api import expect
 from starlette.responses import PlainTextResponse
 
-from tiergate import Gateway, Share, TierMiddleware
+from tiergate import Estimate, Gateway, Share, TierMiddleware
+from tiergate.profile import Profile
 from tiergate_sidecar import admin_app
 from tiergate_sidecar.recent import MOST_FOLLOWERS, Ring
 
@@ -174,6 +176,141 @@ async def test_a_link_that_leads_nowhere_is_none(link):
     async with shown([one], **tables) as (url, _), inspected(f"{url}/?id=r") as page:
         await page.wait_for_selector("#detail dl")
         assert await page.locator("#detail a").count() == 0
+
+
+# --- why, and what if ---------------------------------------------------------------------------
+
+
+async def test_a_score_is_shown_with_the_signals_that_made_it(tmp_path):
+    proof = {
+        "messages": [{"role": "user", "content": "Prove that there are infinitely many primes."}]
+    }
+    async with (
+        sidecar("--mock", cwd=tmp_path) as process,
+        inspected(f"{process.admin}/", expect=("400",)) as page,
+    ):
+        answer = await ask(process.url, {"model": "auto", **proof})
+        score = answer.headers["x-sentinel-score"]
+        await page.locator(".row").click()
+        assert f"The classifier decided, with the score {score}." in await page.inner_text("#why")
+        signals = page.locator("#signals tbody tr")
+        await expect(signals.last).to_contain_text("sum")
+        adds = [
+            float(row.split()[-1].replace("\N{MINUS SIGN}", "-"))
+            for row in await signals.all_inner_texts()
+        ]
+        assert sum(adds[:-1]) == pytest.approx(adds[-1], abs=0.001 * len(adds))
+        assert 1 / (1 + math.exp(-adds[-1])) == pytest.approx(float(score), abs=0.001)
+        assert await page.locator("#signals .warn").count() == 0
+
+        await page.click("nav button[data-view=explain]")
+        assert await page.is_hidden("main")
+        await page.fill("#x-text", proof["messages"][0]["content"])
+        await page.click("#explain form button")
+        told = page.locator("#x-told")
+        await expect(told.locator("h2")).to_have_text(
+            f"{answer.headers['x-sentinel-tier']} the classifier decided"
+        )
+        await expect(told).to_contain_text(f"score {score}; moderate from")
+        await page.fill("#x-text", json.dumps({"model": "mock-small", "messages": []}))
+        await page.click("#explain form button")
+        await expect(told.locator("h2")).to_contain_text("it names the model mock-small")
+        await page.fill("#x-policy", "<b>nope</b>")
+        await page.click("#explain form button")
+        await expect(told.locator(".bad")).to_contain_text("400 invalid_request: 'X-Arbstr-Policy'")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told", "note"),
+    [
+        ({}, "The classifier decided, with the score 0.500.", "The weights have changed since"),
+        ({"reason": "explicit", "score": None}, "named the tier", "The classifier was not asked."),
+    ],
+)
+async def test_what_was_measured_under_other_weights_or_for_no_decision_is_told_as_such(
+    changes, told, note
+):
+    measured = Profile(Estimate(1200, 256, True), ("tools",), {"proof": 1.5, "gone": 2.0})
+    one = record("r", **{"reason": "auto", "score": 0.5, "profile": measured, **changes})
+    async with shown([one]) as (url, _), inspected(f"{url}/?id=r") as page:
+        await expect(page.locator("#signals")).to_contain_text(note)
+        assert told in await page.inner_text("#why")
+        assert "needs tools; about 1,200 tokens in, 256 out" in await page.inner_text("#detail")
+
+
+async def test_an_escalation_and_a_policy_are_part_of_why():
+    one = record("r", requested_tier="simple", tier="moderate", policy="own", policy_binds=True)
+    async with shown([one]) as (url, _), inspected(f"{url}/?id=r") as page:
+        escalated = page.locator("#escalated")
+        await expect(escalated).to_have_text(
+            "With nobody of simple left, it escalated to moderate."
+        )
+        assert "policy own, which binds" in await page.inner_text("#detail")
+
+
+PRICES = "input_price_per_million = 1000\noutput_price_per_million = 2000"
+TRIED = """
+[providers.p1]
+base_url = "{url}"
+
+[[tiers.simple]]
+provider = "p1"
+model = "small"
+{prices}
+
+[[tiers.complex]]
+provider = "p1"
+model = "large"
+{prices}
+
+[routing.aliases]
+"gpt-4o" = "{tier}"
+"""
+
+
+async def test_another_configuration_is_tried_on_the_log_without_being_applied(tmp_path):
+    file = tmp_path / "tiergate.toml"
+    async with recording(completing()) as upstream:
+        now = TRIED.format(url=upstream.base_url, prices=PRICES, tier="simple")
+        log = f"[request_log]\nurl = 'sqlite:///{tmp_path / 'log.db'}'\n"
+        file.write_text(now + log)
+        async with sidecar("-c", str(file), cwd=tmp_path) as process:
+            for _ in range(3):
+                assert (await ask(process.url, {"model": "gpt-4o"})).status_code == 200
+            async with httpx.AsyncClient(base_url=process.admin) as client, asyncio.timeout(5):
+                while '"total":3,' not in (await client.get("/v1/stats")).text:  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)  # rows are written later
+            address = f"{process.admin}/?view=what-if"
+            async with inspected(address, expect=("400",)) as page:
+                told = page.locator("#w-told")
+                await page.set_input_files("#w-file", file)
+                await expect(page.locator("#w-config")).to_have_value(now + log)
+                await page.click("#what-if form button")
+                await expect(told.locator("h2")).to_have_text("3 requests of the request log")
+                assert "3 keep whoever served them" in await told.inner_text()
+                before, _, after = (await page.inner_text("#w-cost")).partition(" before, ")
+                assert after == f"{before} after"  # the same configuration costs the same
+
+                moved = now.replace('"gpt-4o" = "simple"', '"gpt-4o" = "complex"')
+                await page.fill("#w-config", moved)
+                await page.select_option("#w-since", "")
+                await page.click("#what-if form button")
+                await expect(told.locator(".narrow tbody tr").first).to_have_text(
+                    re.compile(r"simple\s*0\s*3\s*3")
+                )
+                assert "p1 / large" in await told.inner_text()
+                assert "What is assumed" in await told.inner_text()
+
+                await page.fill("#w-config", "[routing]\ndefault_teir = '<b>x</b>'")
+                await page.click("#what-if form button")
+                await expect(told.locator(".bad")).to_contain_text(
+                    "routing.default_teir: unknown key"
+                )
+                await page.reload()
+                await expect(page.locator("#w-config")).to_be_visible()  # the address has the view
+            assert (await ask(process.url, {"model": "gpt-4o"})).headers[
+                "x-sentinel-tier"
+            ] == "simple"
 
 
 # --- filters and hands -------------------------------------------------------------------------

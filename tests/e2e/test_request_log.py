@@ -36,6 +36,7 @@ from records import KINDS, database
 from tiergate import RequestRow, read_log_url
 from tiergate_sidecar.log_queries import Reader
 
+EVERYWHERE = "cast(profile AS TEXT) || cast(attempts AS TEXT) || coalesce(requested_model, '')"
 MODEL = "small"  # asks p1, then p2
 PRICED = {"input_price_per_million": 0.05, "cached_input_price_per_million": 0.0125}
 PRICED |= {"output_price_per_million": 0.4}
@@ -150,6 +151,35 @@ async def test_a_failed_over_request_has_both_attempts_in_order(tmp_path):
     assert made == [("p1", 503, False), ("p2", 200, True)]
     assert found.attempts[0].started_us < found.attempts[1].started_us
     assert (found.provider, found.outcome, found.status) == ("p2", "ok", 200)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_decided_a_request_is_kept_as_numbers_and_never_its_text(tmp_path, kind):
+    asked = HELLO | {"model": "auto", "max_tokens": 7, "tools": [{"type": "function"}]}
+    asked["messages"] = [{"role": "user", "content": "Prove the secret theorem."}]
+    policies = [{"name": "own", "allowed_models": ["sm*"], "keywords": ["theorem"]}]
+    async with database(kind, tmp_path) as made:
+        async with logging(made.url, completing(), policies=policies) as (client, _, _gateway):
+            names = [
+                (await client.post(CHAT, json=asked, headers=headers)).headers[
+                    "x-arbstr-request-id"
+                ]
+                for headers in ({}, {"x-arbstr-policy": "own"})
+            ]
+        found, bound = (row(made.url, name) for name in names)
+        assert (found.requested_reason, found.reason, found.score is not None) == (
+            "auto", "auto", True,
+        )  # fmt: skip
+        assert [(each.policy, each.policy_binds) for each in (found, bound)] == [
+            ("own", False),
+            ("own", True),
+        ]
+        assert (len(found.reach), found.reach != bound.reach) == (8, True)
+        assert found.profile.features == ("tools",)
+        assert found.profile.estimate.output_tokens == 7
+        assert found.profile.signals
+        ((said,),) = made.ask(f"SELECT count(*) FROM requests WHERE {EVERYWHERE} LIKE '%secret%'")
+        assert said == 0
 
 
 async def test_what_was_no_request_has_no_row(tmp_path):
