@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import Final
 
 from baselines import arbstr_tier, fit_lengths, length_of, length_tier
-from labelled import HELD_OUT, TUNING, Row, read_part, read_rows
+from labelled import FRESH, HELD_OUT, TUNING, Row, read_part, read_rows
 from msgspec import Raw, Struct
 from msgspec import json as wire
 from table import columns
@@ -164,13 +164,16 @@ def report(rows: Sequence[Row], tuning: Sequence[Row]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tuning", action="store_true", help="the part that weights are found by")
+    parser.add_argument("--fresh", action="store_true", help="the part that was written last")
     parser.add_argument("--file", type=Path, action="append", help="labelled requests of your own")
     options = parser.parse_args()
     tuning = read_part(TUNING)
     if options.file:
         rows = read_rows(options.file)
+    elif options.tuning:
+        rows = tuning
     else:
-        rows = tuning if options.tuning else read_part(HELD_OUT)
+        rows = read_part(FRESH if options.fresh else HELD_OUT)
     print(report(rows, tuning))
 
 

@@ -16,6 +16,7 @@ from tiergate.tiers import Tier
 FOLDER: Final = Path(__file__).parent / "evaluation"
 TUNING: Final = FOLDER / "tuning"
 HELD_OUT: Final = FOLDER / "held_out"
+FRESH: Final = FOLDER / "fresh"
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 

@@ -103,6 +103,65 @@ def test_greetings_and_small_tasks_are_simple(text):
     assert tier(text) == "simple"
 
 
+DEEP = "Prove that every compact Hausdorff space is normal, and give a counterexample without it."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"Hello,\n\n{DEEP}\n\nThanks!",
+        f"Hi team, can you help?\n\n{DEEP}\n\nBest regards,\nAnn",
+        f"I have a question.\n\n{DEEP} I tried for days.\n\nThank you, and have a good day",
+        f"Please help\n\n1. {DEEP}\n2. Show that the bound is sharp.\n\nthanks",
+        f'"{DEEP}"',
+        "Yes or no: is every continuous function on a compact set uniformly continuous?",
+        "Reply with only the number: how many groups of order 16 are there up to isomorphism?",
+        "Ja oder nein: Ist jede stetige Funktion auf einem kompakten Raum gleichmäßig stetig?",
+        "Oui ou non : toute suite de Cauchy converge-t-elle dans un espace métrique ?",
+        "只回答是或否：每个有限生成群的子群都是有限生成的吗？",
+        "Fix this: our lock-free queue loses items when two consumers pop concurrently",
+        *(
+            f"{ask}\n```python\nif a.balance >= n:\n    a.balance -= n\n```"
+            for ask in (
+                "Find the bug:",
+                "Debug this",
+                "Finde den Bug",
+                "Encuentra el error",
+                "Trova il bug",
+                "Найди ошибку",
+                "这里为什么报错",
+                "バグを見つけて",
+            )
+        ),
+    ],
+    ids=lambda text: text[:40],
+)
+def test_what_is_asked_between_manners_or_with_few_words_is_never_simple(text):
+    assert tier(text) != "simple"
+
+
+@pytest.mark.parametrize(
+    "go_on", ["yes", "ok", "continue", "go ahead", "ja", "oui", "sí", "да", "はい", "继续"]
+)
+def test_what_goes_on_with_a_deep_task_is_never_simple(go_on):
+    said = [{"role": "user", "content": DEEP}]
+    for _ in range(6):
+        said += [{"role": "assistant", "content": "…"}, {"role": "user", "content": go_on}]
+    assert OURS.classify(members(messages=said)).tier != "simple"
+
+
+@pytest.mark.parametrize("size", [0, 20_000])
+def test_what_clients_wrap_around_a_greeting_leaves_it_simple(size):
+    around = "We must verify each step rigorously. " * (size // 30)
+    for text in (
+        f"<context>{around}</context><reminderInstructions>{around}</reminderInstructions>"
+        "<userRequest>\nhi\n</userRequest>",
+        f"<task>\nhi\n</task>\n\n# task_progress: {around[:3000]}",
+        f"<system-reminder>{around}</system-reminder>\nhi",
+    ):
+        assert tier(text) == "simple"
+
+
 def test_a_huge_system_prompt_around_a_greeting_changes_nothing():
     system = {"role": "system", "content": "Prove it step by step, rigorously. " * 5000}
     said = [system, {"role": "user", "content": "hi"}]

@@ -134,6 +134,21 @@ def test_a_wrong_entry_is_skipped_with_its_place_and_name(change, text):
     assert [entry.model for entry in made.tiers["simple"]] == ["small-1"]
 
 
+def test_null_is_an_absent_member_wherever_one_may_be_absent():
+    """Serializers of other languages write it for what is not set."""
+    names = ("cachedInputPricePerMillion", "contextWindow", "supports", "rename", "drop", "set")
+    said = {**SMALL, "relativeCost": None, **dict.fromkeys(names)}
+    made = parse_document(tiers_of(simple=[said]), fetched_at=0)
+    assert (made.skipped, made.tiers["simple"]) == (
+        (),
+        (
+            DocumentEntry(
+                "p1", "small-1", input_price_per_million=0.1, output_price_per_million=0.4
+            ),
+        ),
+    )
+
+
 def test_what_a_model_can_do_and_needs_changed_is_read():
     said = {
         "contextWindow": 8000,

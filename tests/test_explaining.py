@@ -166,6 +166,13 @@ def test_a_text_makes_a_request(given, body):
     assert json.loads(read_body(*given)) == body
 
 
+def test_arguments_of_other_bytes_than_utf_8_are_told_in_one_line():
+    with pytest.raises(ConfigError, match="must be UTF-8"):
+        read_body(None, "\udcff", None, None)
+    with pytest.raises(ConfigError, match="X-Arbstr-Policy"):
+        explained(TRIED, b'{"tier": "moderate", "messages": []}', "\udcff")
+
+
 def test_a_file_is_read_as_it_is(tmp_path):
     file = tmp_path / "body.json"
     file.write_bytes(b'{ "messages": [] }')

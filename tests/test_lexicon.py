@@ -29,6 +29,10 @@ def found(entry, text):
         ("code", "code code code", 1),
         ("internationalis*", "internationalisation", 1),
         ("*", "anything", 0),
+        ("démontr*", "de\u0301montre", 1),
+        ("안녕", "\u110b\u1161\u11ab\u1102\u1167\u11bc", 1),
+        ("prove", "\ufeffPro\u200bve it", 1),
+        ("ab_c*", "ab cd", 1),
     ],
 )
 def test_an_entry_is_found_as_it_is_meant(entry, text, count):

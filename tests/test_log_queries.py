@@ -56,6 +56,15 @@ async def test_a_log_that_was_never_written_cannot_be_read(tmp_path, kind):
         assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("spoilt", ["outcome = 'napping'", "profile = '{'"])
+async def test_a_row_that_cannot_be_read_is_told_from_a_bug_of_ours(tmp_path, spoilt):
+    async with database("sqlite", tmp_path) as made:
+        written(made.url, record("a"))
+        made.ask(f"UPDATE requests SET {spoilt}")
+        with Reader(read_log_url(made.url)) as reader, pytest.raises(HistoryUnavailable):
+            reader.request("a")
+
+
 async def test_a_password_is_not_told(tmp_path):
     async with database("postgresql", tmp_path) as made:
         url = read_log_url(f"postgresql://nobody:hunter2@127.0.0.1:{made.server.port}/postgres")

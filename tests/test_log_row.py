@@ -43,6 +43,15 @@ def test_a_database_is_handed_plain_values_and_the_rest_as_json():
     assert column_values(record("r1"))[COLUMNS.index("profile")] is None
 
 
+@pytest.mark.parametrize("said", [{"input_tokens": 10**400}, {"profile": {"choices": 0}}])
+def test_a_line_of_numbers_that_nobody_can_reckon_with_is_no_row(said):
+    line = msgspec.json.decode(encoded(record("r1", profile=PROFILE)))
+    if "profile" in said:
+        said = {"profile": line["profile"] | said["profile"]}
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(line | said, RequestRow)
+
+
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [

@@ -90,6 +90,12 @@ def test_a_keyword_prefers_and_the_first_policy_of_the_configuration_wins():
         ("법률", "법률을 알려줘"),
         ("กฎหมาย", "ถามเรื่องกฎหมายครับ"),
         ("𠮷野", "在𠮷野家"),
+        ("ai", "人々aiを"),
+        ("カ", "ｶ"),
+        ("code", "\uff23\uff2f\uff24\uff25"),
+        ("café", "Un Cafe\u0301?"),
+        ("cafe\u0301", "CAFÉ"),
+        ("कर", "कर।"),
     ],
 )
 def test_a_keyword_is_found(keyword, text):
@@ -111,6 +117,9 @@ def test_a_keyword_is_found(keyword, text):
         ("договор", "договоры"),
         ("ai助手", "openai助手"),
         ("代码", "代 码"),
+        ("cafe", "cafe\u0301"),
+        ("कर", "करो"),  # the vowel sign is part of the word
+        ("ब", "किताब"),
         ("sysadmin", "hello"),
         ("yesterday", "hello"),
         ("robot", "hello"),

@@ -57,6 +57,23 @@ async def test_tiers_that_have_not_come_yet_are_waited_for(tmp_path):
     assert [share.model for share in exchange.pool] == ["late"]
 
 
+async def test_a_guess_of_the_classifier_refuses_no_request_that_another_tier_could_serve():
+    parts = made(
+        tiers={
+            "simple": [{"provider": "p1", "model": "text", "supports": []}],
+            "complex": [{"provider": "p1", "model": "able", "supports": ["tools"]}],
+        }
+    )
+    hello = b'{"model": "auto", "messages": [{"role": "user", "content": "hello"}]'
+    for more, tier in ((b"}", "simple"), (b', "tools": [{"type": "function"}]}', "complex")):
+        exchange = arrived(parts)
+        await prepare(parts, Metrics(), exchange, hello + more)
+        assert exchange.requested is not None
+        assert exchange.decision is not None
+        assert (exchange.requested.tier, exchange.requested.reason) == ("simple", "auto")
+        assert (exchange.decision.tier, exchange.decision.reason) == (tier, "auto")
+
+
 async def test_a_trace_hears_of_the_decision_with_its_pool():
     class Trace:
         def decided(self, exchange: Exchange) -> None:

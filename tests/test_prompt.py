@@ -40,6 +40,10 @@ def user(content):
         ("<system-reminder>never closed", "<system-reminder>never closed"),
         ("<rules>a <rules>b</rules> say", "say"),
         ("[read_file for 'x.py'] Result: def f(): ...", ""),
+        ("<context>a</context><userRequest>hi</userRequest>\n# todo: prove", "hi"),
+        ("<task>one</task> its list <feedback>two</feedback>", "one\ntwo"),
+        ("<task> </task>prove it", "prove it"),
+        ("<instructions>prove it</instructions>", "prove it"),
     ],
 )
 def test_the_last_turn_is_what_the_user_said(content, said):
@@ -73,6 +77,24 @@ def test_earlier_turns_are_kept_newest_first_and_bounded():
     assert [text[0] for text in prompt.recent] == ["7", "6", "5"]
     assert all(len(text) <= MAX_EARLIER + 2 for text in prompt.recent)
     assert prompt.turns == 9
+
+
+def test_turns_of_few_words_leave_the_task_among_the_earlier_ones():
+    task = "find out why the ledger drifts every night"
+    prompt = read([user(task), *[user("continue")] * 9])
+    assert prompt.recent == ("continue",) * 3 + (task,)
+
+
+@pytest.mark.parametrize("size", [MAX_TEXT + 1, 50_000])
+def test_what_agents_put_around_is_not_counted_however_long(size):
+    around = f"<system-reminder>{'x' * size}</system-reminder>\nhi"
+    prompt = read([user(around)])
+    assert (prompt.last_user, prompt.characters) == ("hi", 2)
+
+
+@pytest.mark.parametrize("size", [MAX_TEXT, MAX_TEXT + 1, MAX_TEXT + 9])
+def test_the_length_is_that_before_the_cut(size):
+    assert read([user("x" * size)]).characters == size
 
 
 def test_of_a_long_turn_head_and_tail_are_kept():

@@ -181,13 +181,13 @@ def test_a_policy_by_keyword_prefers_and_leaves_everybody():
 )
 def test_what_only_the_classifier_wished_yields_to_a_policy_that_was_named(applied, highest, tier):
     guess = Decision("moderate", "auto", None, Verdict(0.5, "moderate", ()))
-    moved = placed(guess, PRICED, applied, highest)
+    moved = placed(guess, PRICED, applied, None, highest)
     assert (moved.tier, moved.reason, moved.verdict) == (tier, "auto", guess.verdict)
 
 
 @pytest.mark.parametrize("decision", [MODERATE, Decision("moderate", "session")])
 def test_what_a_client_asked_for_yields_to_no_policy(decision):
-    assert placed(decision, PRICED, policy("c"), None) is decision
+    assert placed(decision, PRICED, policy("c"), None, None) is decision
 
 
 # --- what the request needs
@@ -221,6 +221,36 @@ def test_who_does_not_fit_is_left_out_unless_nobody_fits(profile, stages):
 def test_where_requests_escalate_one_who_fits_in_a_higher_tier_comes_before_who_does_not():
     sees = Profile(SHORT, ("vision",))
     assert who(SIMPLE, CHOOSY, profile=sees, escalate=True) == "simple: ; moderate: p1/eyes"
+
+
+@pytest.mark.parametrize(
+    ("wished", "profile", "highest", "tier"),
+    [
+        ("simple", Profile(SHORT), None, "simple"),
+        ("simple", Profile(SHORT, ("tools",)), None, "simple"),
+        ("simple", Profile(SHORT, ("vision",)), None, "moderate"),
+        ("simple", Profile(SHORT, ("vision",)), "simple", "simple"),
+        ("simple", Profile(SHORT, ("audio",)), None, "simple"),
+        ("moderate", Profile(Estimate(150_000, 10, True)), None, "simple"),
+        ("moderate", Profile(Estimate(150_000, 10, True), ("vision",)), None, "moderate"),
+        ("simple", None, None, "simple"),
+    ],
+    ids=[
+        *("anybody", "somebody", "nobody sees", "above the caller's", "nobody hears"),
+        *("no room", "no room where it is seen", "not measured"),
+    ],
+)
+def test_a_guess_of_the_classifier_yields_to_what_the_request_needs(wished, profile, highest, tier):
+    guess = Decision(wished, "auto", None, Verdict(0.5, wished, ()))
+    assert placed(guess, CHOOSY, None, profile, highest).tier == tier
+    own = Decision(wished, "default")
+    assert placed(own, CHOOSY, None, profile, highest) is own
+
+
+def test_a_guess_goes_where_a_policy_and_the_needs_leave_somebody_together():
+    guess, sees = Decision("simple", "auto"), Profile(SHORT, ("vision",))
+    assert placed(guess, CHOOSY, policy("text", "eyes"), sees, None).tier == "moderate"
+    assert placed(guess, CHOOSY, policy("text"), sees, None).tier == "simple"
 
 
 def test_a_policy_is_kept_by_whom_the_request_does_not_fit():

@@ -88,6 +88,14 @@ async def test_a_row_that_nobody_can_read_is_counted(tmp_path):
         assert (ids(rows), rows.unreadable) == (["r1", "r3", "r0"], 1)
 
 
+async def test_a_column_of_broken_json_is_told_in_one_line(tmp_path):
+    async with database("sqlite", tmp_path) as made:
+        written(made.url, PLACES)
+        made.ask("UPDATE requests SET profile = '{' WHERE id = 'r2'")
+        with pytest.raises(ConfigError, match=r"log.db cannot be read: Expecting property name"):
+            ids(LogRows(made.url))
+
+
 @pytest.mark.parametrize("name", ["none.db", "none/log.db"])
 def test_a_file_that_is_not_there_is_not_made(tmp_path, name):
     for log in (f"sqlite:///{tmp_path / name}", str(tmp_path / name)):
@@ -145,6 +153,12 @@ except ConfigError as error:
 def test_stdout_keeps_nothing():
     with pytest.raises(ConfigError, match="stdout: keeps nothing"):
         ids(LogRows("stdout:"))
+
+
+def test_a_url_of_another_kind_is_no_file_and_its_password_is_not_told():
+    with pytest.raises(ConfigError, match="begins with none of") as refused:
+        ids(LogRows("mysql://ann:hunter2@h/d"))
+    assert "hunter2" not in str(refused.value)
 
 
 # --- lines

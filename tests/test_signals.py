@@ -8,6 +8,8 @@ from re import _parser
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec import Raw
 
 from tiergate import demand, lexicon, prompt, signals
@@ -130,43 +132,157 @@ def patterns():
                     yield each
 
 
+REPEATS = {"MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"}
+
+
+def branches(kind, argument):
+    """The sequences within one item of a parsed pattern."""
+    if kind in REPEATS:
+        return [argument[2]]
+    if kind == "SUBPATTERN":
+        return [argument[3]]
+    if kind == "BRANCH":
+        return argument[1]
+    return [argument] if kind == "ATOMIC_GROUP" else []
+
+
 def endless(parsed, *, inside=False):
     """Whether an endless repeat that gives back is within another endless repeat."""
-    for kind, argument in parsed:
-        name = str(kind)
-        if name in ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT"):
-            many = argument[1] == _parser.MAXREPEAT
-            if (many and inside and name != "POSSESSIVE_REPEAT") or endless(
-                argument[2], inside=inside or many
-            ):
-                return True
-        elif name == "SUBPATTERN":
-            if endless(argument[3], inside=inside):
-                return True
-        elif name == "BRANCH" and any(endless(each, inside=inside) for each in argument[1]):
+    for item, argument in parsed:
+        kind = str(item)
+        many = kind in REPEATS and argument[1] == _parser.MAXREPEAT
+        if many and inside and kind != "POSSESSIVE_REPEAT":
+            return True
+        if any(endless(each, inside=inside or many) for each in branches(kind, argument)):
             return True
     return False
 
 
-def test_no_pattern_repeats_a_repeat():
+def starts(parsed, letter):
+    """Whether the sequence may begin with the letter."""
+    for item, argument in parsed:
+        kind = str(item)
+        if kind in ("AT", "ASSERT", "ASSERT_NOT"):
+            continue
+        found = branches(kind, argument)
+        if any(starts(each, letter) for each in found):
+            return True
+        if kind in ("LITERAL", "NOT_LITERAL", "IN", "ANY") and (
+            re.compile(_one(item, argument), re.DOTALL).match(letter)
+        ):
+            return True
+        if not (kind in REPEATS and argument[0] == 0):
+            return False
+    return False
+
+
+def _one(item, argument):
+    """A pattern of one item that stands for one letter."""
+    if str(item) == "LITERAL":
+        return re.escape(chr(argument))
+    if str(item) == "NOT_LITERAL":
+        return f"[^{re.escape(chr(argument))}]"
+    if str(item) == "ANY":
+        return "."
+    inner = ""
+    for kind, value in argument:
+        if str(kind) == "NEGATE":
+            inner = "^" + inner
+        elif str(kind) == "RANGE":
+            inner += f"{re.escape(chr(value[0]))}-{re.escape(chr(value[1]))}"
+        elif str(kind) == "CATEGORY":
+            inner += {"SPACE": r"\s", "DIGIT": r"\d", "WORD": r"\w"}[str(value).split("_")[-1]]
+        else:
+            inner += re.escape(chr(value))
+    return f"[{inner}]"
+
+
+LETTERS = [*map(chr, range(128)), *"é字证“”„«»‘’「」『』"]
+
+
+def adjacent(parsed):
+    """Whether two long repeats that take the same letter stand side by side, and the first gives
+    back: how many letters each takes is then tried in all ways.
+    """
+    items = list(parsed)
+    for place, (item, argument) in enumerate(items):
+        kind = str(item)
+        if any(adjacent(each) for each in branches(kind, argument)):
+            return True
+        if kind not in ("MAX_REPEAT", "MIN_REPEAT") or argument[1] != _parser.MAXREPEAT:
+            continue
+        for other, its in items[place + 1 :]:
+            its_many = str(other) in REPEATS and its[1] == _parser.MAXREPEAT
+            if its_many and any(
+                starts(argument[2], each) and starts(its[2], each) for each in LETTERS
+            ):
+                return True
+            if not (str(other) in REPEATS and its[0] == 0):
+                break
+    return False
+
+
+def parsed_of(pattern):
+    return _parser.parse(pattern, re.ASCII if isinstance(pattern, bytes) else 0)
+
+
+def test_no_pattern_repeats_a_repeat_nor_has_two_that_take_the_same_side_by_side():
     found = list(patterns())
     assert len(found) > 12
     for pattern in found:
-        flags = re.ASCII if isinstance(pattern.pattern, bytes) else 0
-        assert not endless(_parser.parse(pattern.pattern, flags)), pattern.pattern
+        parsed = parsed_of(pattern.pattern)
+        assert not endless(parsed), pattern.pattern
+        assert not adjacent(parsed), pattern.pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_bad"),
+    [
+        (r"a*a*", True),
+        (r"\w+\d*x", True),
+        (r"(?:x|[ab]*b?[bc]+)y", True),
+        (r"\s*\n*", True),
+        (r".*?.*", True),
+        (r"a*b+", False),
+        (r"\w*+\d*", False),
+        (r"\d*x\d*", False),
+        (r"a*b?c*", False),
+    ],
+)
+def test_repeats_that_overlap_are_seen(pattern, is_bad):
+    assert adjacent(parsed_of(pattern)) == is_bad
+
+
+PIECES = [
+    *"'\"`«»“”„‘’「」『<>[]({:;|,.?-\n\t a1字é\u0301\u0315\u0316\u200b",
+    "<task>",
+    "</task>",
+    "<rules a",
+]
 
 
 @pytest.mark.parametrize(
     "mark", [*"'\"`«»“”„‘’「『<>[({:;|,.?!#*-\n\t a1字¿é證\\^=", "<task>", "```"]
 )
 def test_a_million_of_any_character_take_a_bounded_number_of_steps(mark):
+    assert steps_of(mark * 1_000_000) < 60_000
+
+
+@given(st.lists(st.sampled_from(PIECES), min_size=1, max_size=4))
+def test_any_alternation_takes_a_bounded_number_of_steps(pieces):
+    piece = "".join(pieces)
+    assert steps_of(piece * (100_000 // len(piece))) < 60_000
+
+
+def steps_of(text):
+    """Calls and returns, those of built-in functions too, while one request is measured."""
     steps = 0
 
     def count(frame, event, argument):
         nonlocal steps
         steps += 1
 
-    body = {"messages": Raw(json.dumps([{"role": "user", "content": mark * 1_000_000}]).encode())}
+    body = {"messages": Raw(json.dumps([{"role": "user", "content": text}]).encode())}
     wide = Classifier(ClassifierSettings(max_prompt_bytes=1 << 30))
     before = sys.getprofile()
     sys.setprofile(count)
@@ -174,4 +290,4 @@ def test_a_million_of_any_character_take_a_bounded_number_of_steps(mark):
         wide.measure(body)
     finally:
         sys.setprofile(before)
-    assert steps < 60_000
+    return steps

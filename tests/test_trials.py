@@ -89,6 +89,8 @@ async def test_only_the_newest_are_looked_at_and_it_says_so():
         ("[tiers", "config: "),
         ("a = " + "[" * 5000, "config: "),
         ('"\x00" = 1', "config: "),
+        ("a." * 64 + "a = 1", "too many parts"),
+        ("""["\\"".'a'""" + """ . "\\".".'"'""" * 32 + "]", "too many parts"),
         ("[routing]\ndefault_teir = 1", "routing.default_teir: unknown key"),
         ("[tier_config]\nsource = 'file'\nfile = '/etc/passwd'", "no file is read here"),
         ("[tier_config]\nsource = 'http'\nurl = 'http://h/'", "http"),

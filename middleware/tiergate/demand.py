@@ -30,18 +30,24 @@ def class import from func fn function const let var return export public privat
 using try try: except except: SELECT INSERT UPDATE DELETE CREATE ALTER WITH FROM WHERE JOIN diff
 index at File Traceback
 """
-_MACHINE_WORDS: Final = frozenset(_FIRST_WORDS.split())
-"""First words of lines that people do not write to each other, as a whole."""
-_MACHINE_HEADS: Final = ("if (", "for (", "while (", "Caused by")
+_MACHINE_HEADS: Final = {
+    **dict.fromkeys(_FIRST_WORDS.split(), ""),
+    "if": "if (",
+    "for": "for (",
+    "while": "while (",
+    "Caused": "Caused by",
+}
+"""First words of lines that people do not write to each other, and how such a line begins."""
 _MACHINE: Final = re.compile(
     r"@@|\+\+\+|---|#include|#!|//|/\*|\$ |>>>|[})\]]|<\w|</|\[?\d{4}-\d\d-\d\d[T ]|\d\d:\d\d:\d\d"
 )
 """How the lines begin that begin with no letter."""
 _TABLE_MARKS: Final = ";|\t"
-_MACHINE_END: Final = ("{", "}", ";", "};", ");", "},", "],", "[", "/>", "|")
+TABLE_MARKS: Final = 3
+"""Of one sort in a line, at least, that make it a row."""
+_MACHINE_END: Final = frozenset("{}[;|")
+_MACHINE_ENDS: Final = ("},", "],", "/>")
 
-MAX_LEAD: Final = 90
-"""Characters before a colon that announces what is worked on."""
 MAX_LINES: Final = 400
 SHORT_PARAGRAPH: Final = 200
 MUCH_LONGER: Final = 3
@@ -103,57 +109,58 @@ def split(text: str) -> Demand:
 
 def _own_lines(text: str, given: list[str], code: list[str]) -> tuple[str, int]:
     """The first paragraph and the last, with the items of lists; the rest is brought along."""
-    blocks: list[list[str]] = [[]]
+    block: list[str] = []
+    blocks = [block]
     items = 0
-    has_tables = any(mark in text for mark in _TABLE_MARKS)
+    marks = [mark for mark in _TABLE_MARKS if text.count(mark) >= TABLE_MARKS]
     for line in text.split("\n")[:MAX_LINES]:
         bare = line.strip()
         if not bare:
-            if blocks[-1]:
-                blocks.append([])
+            if block:
+                block = []
+                blocks.append(block)
             continue
-        if _is_item(bare):
+        if bare[0].isalpha() and bare[1:2] != ")":  # most lines; and no search
+            head = _MACHINE_HEADS.get(bare.split(None, 1)[0])
+            is_code = head is not None and bare.startswith(head)
+        elif _ITEM.match(bare):
             items += 1
-        elif bare.endswith(_MACHINE_END) or _is_machine(bare) or (has_tables and _is_table(line)):
-            code.append(line)
+            block.append(line)
             continue
-        blocks[-1].append(line)
-    blocks = [block for block in blocks if block]
-    asked: list[str] = []
-    sizes = [sum(map(len, block)) for block in blocks]
-    for index, block in enumerate(blocks):
-        own = index == 0 or index == len(blocks) - 1
-        if own and len(blocks) > 1:
-            own = _is_own(sizes[index], sizes[-1 if index == 0 else 0], block[-1], last=index > 0)
-        if own and len(block) > 4 and not _is_item(block[1].strip()):
-            asked.append(block[0])
-            given.append("\n".join(block[1:]))
         else:
-            (asked if own else given).append("\n".join(block))
+            is_code = _MACHINE.match(bare) is not None
+        if (
+            is_code
+            or bare[-1] in _MACHINE_END
+            or (bare[-1] in ",>" and bare.endswith(_MACHINE_ENDS))
+            or (marks and any(line.count(mark) >= TABLE_MARKS for mark in marks))
+        ):
+            code.append(line)
+        else:
+            block.append(line)
+    blocks = [block for block in blocks if block]
+    if not blocks:
+        return "", items
+    asked: list[str] = []
+    end = len(blocks) - 1
+    for index, block in enumerate(blocks):
+        if index and (index < end or not _is_own(block, blocks[0])):
+            given += block
+        elif len(block) > 4 and not _ITEM.match(block[1].strip()):
+            asked.append(block[0])
+            given += block[1:]
+        else:
+            asked += block
     return "\n".join(asked), items
 
 
-def _is_item(bare: str) -> bool:
-    """Whether a line begins an item of a list; most begin with a word, and cost no search."""
-    return not (bare[0].isalpha() and bare[1:2] != ")") and _ITEM.match(bare) is not None
-
-
-def _is_machine(bare: str) -> bool:
-    if bare[0].isalpha():
-        return bare.split(None, 1)[0] in _MACHINE_WORDS or bare.startswith(_MACHINE_HEADS)
-    return _MACHINE.match(bare) is not None
-
-
-def _is_table(line: str) -> bool:
-    return max(map(line.count, _TABLE_MARKS)) > 2
-
-
-def _is_own(size: int, other: int, end: str, *, last: bool) -> bool:
-    """Whether the first or the last paragraph is the user's: a long one beside a short one is not,
-    unless it asks.
+def _is_own(last: list[str], first: list[str]) -> bool:
+    """Whether the last paragraph is the user's: a long one below a short one is not, unless it
+    asks.
     """
-    if end.rstrip().endswith(("?", "？", "؟")):
+    if last[-1].rstrip().endswith(("?", "？", "؟")):
         return True
-    if last and size > LONG_PARAGRAPH:
-        return False
-    return not (last and size > SHORT_PARAGRAPH and size > MUCH_LONGER * other)
+    size = sum(map(len, last))
+    return size <= SHORT_PARAGRAPH or (
+        size <= LONG_PARAGRAPH and size <= MUCH_LONGER * sum(map(len, first))
+    )

@@ -19,6 +19,7 @@ from tiergate.tiers import TIERS, Tier
 _MOST_NAMED: Final = 20  # entries told of by name; a document of ten thousand has a pattern
 _LONGEST_NAME: Final = 64  # of a provider, as in the configuration
 _LONGEST_WORD: Final = 100
+_WITH_DEFAULTS: Final = frozenset({"relativeCost", "rename", "drop", "set"})
 
 
 class SourceError(TiergateError):
@@ -109,7 +110,7 @@ def _entries(listed: Any, where: str, skipped: list[str]) -> Iterator[DocumentEn
     seen = set()
     for index, item in enumerate(listed):
         try:
-            entry = msgspec.convert(item, DocumentEntry)
+            entry = msgspec.convert(_said(item), DocumentEntry)
             wrong = _wrong(entry)
         except msgspec.ValidationError as error:
             text, _, path = str(error).partition(" - at ")
@@ -122,6 +123,17 @@ def _entries(listed: Any, where: str, skipped: list[str]) -> Iterator[DocumentEn
                 yield entry
         if wrong is not None:
             skipped.append(f"{where}[{index}]{_named(item)}: {wrong}")
+
+
+def _said(item: Any) -> Any:
+    """Null is an absent member: many serializers write it for what is not set."""
+    if not isinstance(item, Mapping):
+        return item
+    return {
+        name: value
+        for name, value in item.items()
+        if value is not None or name not in _WITH_DEFAULTS
+    }
 
 
 def _wrong(entry: DocumentEntry) -> str | None:

@@ -132,8 +132,8 @@ def explanation_of(parts: Assembly, body: bytes, pairs: Pairs, caller: Caller) -
     except NotOurs as unknown:  # nobody is behind an explanation to pass it on to
         raise ModelNotFound(str(unknown), param="model") from None
     policy, highest = tools.policies.applied(headers.policy, request.members), caller.max_tier
-    decision = placed(decision, snapshot, policy, highest)
     profile = profile_of(request.members, request.choices)
+    decision = placed(decision, snapshot, policy, profile, highest)
     escalate = routing.escalate
     reach = reach_of(
         decision, snapshot, policy=policy, profile=profile, escalate=escalate, highest=highest

@@ -5,7 +5,7 @@ here.
 """
 
 from operator import attrgetter
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,9 @@ from msgspec import Struct
 from tiergate.profile import Profile
 from tiergate.record import AttemptRecord, Outcome, Record
 from tiergate.tiers import Tier
+
+_Tokens = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""As many as a column holds: with more nothing can be reckoned."""
 
 
 class RequestRow(Struct, frozen=True, gc=False):
@@ -40,9 +43,9 @@ class RequestRow(Struct, frozen=True, gc=False):
     status: int | None
     outcome: Outcome
     error_code: str | None
-    input_tokens: int | None
-    cached_tokens: int | None
-    output_tokens: int | None
+    input_tokens: _Tokens | None
+    cached_tokens: _Tokens | None
+    output_tokens: _Tokens | None
     partial: bool
     cost: float | None
     latency_us: int

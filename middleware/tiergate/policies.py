@@ -4,6 +4,7 @@ Compiled once for each configuration. What is done with the candidates is `reach
 """
 
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -18,13 +19,16 @@ HEADER: Final = "X-Arbstr-Policy"
 
 _RANGES: Final = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"  # Thai, Lao, Burmese, Khmer
-    "\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Japanese, Chinese
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff"  # Japanese, with the marks that repeat a sign
+    "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese
     "\u1100-\u11ff\u3130-\u318f\uac00-\ud7ff"  # Korean: spaces, but endings are joined to words
 )
 _UNSPACED: Final = f"[{_RANGES}]"
 """Letters of scripts whose words stand side by side: between them there is no edge to be seen."""
-_NO_LETTER_BEFORE: Final = rf"(?<![^\W{_RANGES}])"
-_NO_LETTER_AFTER: Final = rf"(?![^\W{_RANGES}])"
+_SIGNS: Final = "[\u0900-\u0963\u0966-\u0dff]"
+"""Letters of India with their vowel signs, which `\\w` does not know; without the dandas, stops."""
+_NO_LETTER_BEFORE: Final = rf"(?<![^\W{_RANGES}])(?<!{_SIGNS})"
+_NO_LETTER_AFTER: Final = rf"(?![^\W{_RANGES}]|{_SIGNS})"
 
 
 class Rule(Struct, frozen=True):
@@ -81,7 +85,7 @@ class Policies:
         if named is not None:
             return Applied(self.rule(named), binding=True)
         if self._words:
-            text = read_prompt(members, most_bytes=self._most_bytes).last_user.casefold()
+            text = _folded(read_prompt(members, most_bytes=self._most_bytes).last_user)
             for pattern, rule in self._words:
                 if pattern.search(text):
                     return Applied(rule, binding=False)
@@ -106,7 +110,7 @@ def _patterns(keywords: Sequence[str]) -> tuple[re.Pattern[str], ...]:
     """
     alike: dict[tuple[bool, bool], list[str]] = {}
     for keyword in keywords:
-        words = keyword.casefold().split()
+        words = _folded(keyword).split()
         edges = (_is_bounded(words[0][0]), _is_bounded(words[-1][-1]))
         alike.setdefault(edges, []).append(r"\s++".join(map(re.escape, words)))
     return tuple(
@@ -116,6 +120,11 @@ def _patterns(keywords: Sequence[str]) -> tuple[re.Pattern[str], ...]:
         )
         for (before, after), phrases in alike.items()
     )
+
+
+def _folded(text: str) -> str:
+    """Without case, and with one spelling for each accent and each width of a letter."""
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _is_bounded(edge: str) -> bool:

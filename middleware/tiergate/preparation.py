@@ -56,8 +56,10 @@ async def prepare(
     # Noted before it is granted: also of who may not have it.
     exchange.requested = exchange.decision = granted(exchange.requested, caller)
     exchange.policy = tools.policies.applied(exchange.headers.policy, exchange.request.members)
-    exchange.decision = placed(exchange.decision, snapshot, exchange.policy, caller.max_tier)
     exchange.profile = _profile(exchange.request, exchange.decision, snapshot, tools)
+    exchange.decision = placed(
+        exchange.decision, snapshot, exchange.policy, exchange.profile, caller.max_tier
+    )
     conversation = conversation_of(exchange, lambda: parts.sessions, parts.key_prefix, tools.wall)
     session = None
     if conversation is not None:

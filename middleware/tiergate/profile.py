@@ -6,7 +6,7 @@ can be tried on it later. Whom it leads to is `reach`'s.
 
 import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Raw, Struct
@@ -39,7 +39,7 @@ class Profile(Struct, frozen=True):
     estimate: Estimate
     features: tuple[Feature, ...] = ()
     signals: dict[str, float] = {}
-    choices: int = 1
+    choices: Annotated[int, msgspec.Meta(ge=1)] = 1
 
 
 def profile_of(

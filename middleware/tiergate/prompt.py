@@ -18,6 +18,10 @@ after what they paste. Reading so many takes a third of a millisecond."""
 MAX_EARLIER: Final = 1000
 """Characters kept of each turn before."""
 EARLIER_TURNS: Final = 3
+"""Kept of the turns before, and as many of those in few words: after "yes" and "continue" the task
+is still what it was."""
+FEW_WORDS: Final = 24
+"""Characters of such a turn, at most."""
 MAX_MESSAGES: Final = 4096
 """Of more than these the last count: an array of a million empty objects is no conversation."""
 MAX_PARTS: Final = 256
@@ -31,12 +35,16 @@ _SCAFFOLDING: Final = (
     "attached_files|file_content|files|documents?|open_and_recently_viewed_files|rules|"
     "project_layout|git_status|additional_data|tool_result|tool_response|function_results|"
     "command-name|command-message|command-args|local-command-stdout|user_instructions|"
-    "INSTRUCTIONS|system|instructions|thinking|metadata"
+    "INSTRUCTIONS|system|thinking|metadata|environment_info|workspace_info|editorContext|"
+    "reminderInstructions|attachments?"
 )
-_WRAPPER: Final = re.compile(
-    r"</?(?:task|user_query|user_message|user_request|feedback|question|query|prompt)>"
-)
-_OPENING: Final = re.compile(rf"<({_SCAFFOLDING})(?:\s[^<>]{{0,200}})?>")
+_OPENING: Final = re.compile(rf"<({_SCAFFOLDING})(?:\s[^<>]{{0,200}}+)?>")
+_OWN: Final = "task|user_query|user_message|user_request|userRequest|feedback"
+"""What agents put around the user's own words: then all else is theirs."""
+_SPOKEN: Final = re.compile(f"<({_OWN})>")
+_WRAPPER: Final = re.compile(f"</?(?:{_OWN}|question|query|prompt|instructions)>")
+_SEAM: Final = "\n\0\n"
+"""Where the middle of a long turn was cut out."""
 _TOOL_ECHO: Final = re.compile(r"\s*\[[a-z_]{2,40}(?: for [^\]\n]{0,300})?\] Result:")
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 
@@ -47,10 +55,10 @@ class Prompt(Struct, frozen=True):
     """What a request says, and what is counted of it.
 
     `last_user` is the last turn with words of the user's own, at most `MAX_TEXT` characters;
-    `recent` the turns before, the newest first, at most `EARLIER_TURNS`. `characters` is the length
-    of the last turn before it was cut; `said_bytes` how much all other messages but system prompts
-    are as JSON. `kinds` are the types of content parts anywhere. `read` is false where the messages
-    were too large to be read.
+    `recent` the turns before, the newest first, at most `EARLIER_TURNS` and as many of few words.
+    `characters` is the length of the last turn before it was cut; `said_bytes` how much all other
+    messages but system prompts are as JSON. `kinds` are the types of content parts anywhere. `read`
+    is false where the messages were too large to be read.
     """
 
     last_user: str = ""
@@ -93,7 +101,9 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
         found = frozenset(kind for kind in KINDS if b'"%b"' % kind.encode() in data)
         return Prompt(characters=size, kinds=found, read=False)
     kinds: set[str] = set()
-    said: list[tuple[str, int]] = []
+    last: tuple[str, int] | None = None
+    recent: list[str] = []
+    room = {True: EARLIER_TURNS, False: EARLIER_TURNS}
     turns = calls = results = others = 0
     for message in reversed(_each(_messages, _message, raw)[-MAX_MESSAGES:]):
         if memoryview(message.tool_calls)[:1].tobytes() == b"[":
@@ -102,8 +112,12 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
             text = _text(message.content, kinds)
             own, length = _own(text)
             turns += bool(own)
-            if own and len(said) <= EARLIER_TURNS:
-                said.append((own, length))
+            is_short = len(own) <= FEW_WORDS
+            if own and last is None:
+                last = own, length
+            elif own and room[is_short]:
+                room[is_short] -= 1
+                recent.append(_cut(own, MAX_EARLIER))
             else:
                 others += memoryview(message.content).nbytes
             continue
@@ -113,10 +127,10 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
             results += 1
         if message.role not in ("system", "developer"):
             others += memoryview(message.content).nbytes
-    last, length = said[0] if said else ("", 0)
+    said, length = last or ("", 0)
     return Prompt(
-        last_user=last,
-        recent=tuple(_cut(text, MAX_EARLIER) for text, _ in said[1:]),
+        last_user=said,
+        recent=tuple(recent),
         characters=length,
         turns=turns,
         tool_calls=calls,
@@ -144,22 +158,29 @@ def _text(content: Raw, kinds: set[str]) -> str:
 
 def _own(text: str) -> tuple[str, int]:
     """The user's own words, cut, and how many characters there were; of tool output nothing."""
-    length = len(text)
-    text = _cut(text, MAX_TEXT)
+    whole = len(text)
+    text = _cut(text, MAX_TEXT, _SEAM)
+    left_out = 0
     if "<" in text:
-        text = _WRAPPER.sub("\n", _unwrapped(text))
+        outside, _ = _parted(text, _OPENING)
+        _, inside = _parted(outside, _SPOKEN)
+        text = _WRAPPER.sub("\n", inside.strip() or outside)
     if text[:1] in "[ \n" and _TOOL_ECHO.match(text):
         return "", 0
+    if whole > MAX_TEXT and _SEAM in text:  # else it was in a block that is gone
+        text = text.replace(_SEAM, "\n\n")
+        left_out = whole - MAX_TEXT - 2
     text = text.strip()
-    return text, length if length > MAX_TEXT else len(text)
+    return text, len(text) + left_out
 
 
-def _unwrapped(text: str) -> str:
-    """Without the blocks that agents put around a turn; what is not closed stays."""
-    kept: list[str] = []
+def _parted(text: str, opens: re.Pattern[str]) -> tuple[str, str]:
+    """What is outside of the blocks that are opened so, and inside; outside if it is not closed."""
+    outside: list[str] = []
+    inside: list[str] = []
     at = 0
     unclosed: set[str] = set()
-    for opening in _OPENING.finditer(text):
+    for opening in opens.finditer(text):
         name = opening[1]
         if opening.start() < at or name in unclosed:
             continue
@@ -168,14 +189,15 @@ def _unwrapped(text: str) -> str:
         if end < 0:
             unclosed.add(name)  # so that a text of nothing but openings is searched once
             continue
-        kept.append(text[at : opening.start()])
+        outside.append(text[at : opening.start()])
+        inside.append(text[opening.end() : end])
         at = end + len(closing)
-    kept.append(text[at:])
-    return "\n".join(kept) if at else text
+    outside.append(text[at:])
+    return "\n".join(outside), "\n".join(inside)
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most // 2]}\n\n{text[-(most // 2) :]}"
+def _cut(text: str, most: int, seam: str = "\n\n") -> str:
+    return text if len(text) <= most else f"{text[: most // 2]}{seam}{text[-(most // 2) :]}"
 
 
 def _each(

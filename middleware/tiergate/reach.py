@@ -23,15 +23,28 @@ _UNKNOWN_COST: Final = float("inf")
 
 
 def placed(
-    decision: Decision, snapshot: Snapshot, policy: Applied | None, highest: Tier | None
+    decision: Decision,
+    snapshot: Snapshot,
+    policy: Applied | None,
+    profile: Profile | None,
+    highest: Tier | None,
 ) -> Decision:
-    """The decision; where it was ours alone, in the nearest tier where a binding policy leaves
-    somebody. Else what a client says would be an error or not by our guess.
+    """The decision; where it was ours alone, in the nearest tier in which a binding policy leaves
+    somebody, and somebody fits. Else what a client says would be an error or not by our guess.
     """
-    if decision.reason != "auto" or policy is None or not policy.binding:
+    binding = policy is not None and policy.binding
+    if decision.reason != "auto" or not (binding or snapshot.is_choosy):
         return decision
-    allowed = dict(_keep(tuple(snapshot.pools.items()), policy.rule.allows))
-    return replace(decision, tier=nearest(decision.tier, allowed, highest))
+    stages = tuple(
+        stage
+        for stage in snapshot.pools.items()
+        if highest is None or RANK[stage[0]] <= RANK[highest]
+    )
+    if policy is not None and policy.binding:
+        stages = _keep(stages, policy.rule.allows)
+    if profile is not None:
+        stages = _fitting(stages, profile)
+    return replace(decision, tier=nearest(decision.tier, dict(stages), highest))
 
 
 def reach_of(
@@ -64,10 +77,7 @@ def reach_of(
                 param=HEADER,
             )
     if profile is not None:
-        for unfit in (lacking, overflowing):  # what is known before what is estimated
-            fitting = _keep(stages, partial(_fits, unfit, profile))
-            if any(pool for _, pool in fitting):
-                stages = fitting
+        stages = _fitting(stages, profile)
         if ordered:
             stages = tuple((tier, _by_cost(pool, profile)) for tier, pool in stages)
     preferred: frozenset[Candidate] = frozenset()
@@ -106,6 +116,15 @@ def stages_of(
 
 def _keep(stages: tuple[Stage, ...], wanted: Callable[[Candidate], bool]) -> tuple[Stage, ...]:
     return tuple((tier, tuple(filter(wanted, pool))) for tier, pool in stages)
+
+
+def _fitting(stages: tuple[Stage, ...], profile: Profile) -> tuple[Stage, ...]:
+    """Those whom the request fits; everybody where that would be nobody."""
+    for unfit in (lacking, overflowing):  # what is known before what is estimated
+        fitting = _keep(stages, partial(_fits, unfit, profile))
+        if any(pool for _, pool in fitting):
+            stages = fitting
+    return stages
 
 
 def _fits(

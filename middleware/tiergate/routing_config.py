@@ -40,7 +40,7 @@ class ClassifierSettings(Table, frozen=True):
 
     moderate: Score = 0.4
     """From this score on a request is moderate."""
-    complex: Score = 0.79
+    complex: Score = 0.8
     """From this score on it is complex."""
     weights: dict[str, Weight] = field(default_factory=dict)
     """Of signals, by name; what is not named keeps its own."""

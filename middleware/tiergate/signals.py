@@ -31,10 +31,12 @@ PLAIN: Final = tuple(_PLAIN.split())
 
 DEEP: Final = ("proof", "judgement", "mathematics", "systems", "law", "medicine", "learned")
 
+MAX_LEAD: Final = 90
+"""Characters before a colon that announces what is worked on."""
+ANNOUNCING: Final = ("chore", "transform")
+"""Groups whose words, before a colon, announce what they are to be done to."""
 DEMANDING: Final = ("chore", "transform", "lookup", "brevity", "compose", "cause")
 """Groups that a demand has a word of."""
-MUCH_GIVEN: Final = 300
-"""Characters: so much may be a demand of its own."""
 NEUTRAL: Final = 5.0
 """Binary logarithm of the words of a demand whose length says nothing: about thirty."""
 LONGEST: Final = 11.0
@@ -54,12 +56,15 @@ LONG_ANSWER: Final = 2000
 FEW: Final = 3
 """Added to the words of a text before the share of a group is taken, so that one is not all."""
 
+EXACT: Final = 10_000
+"""Signals are kept in so many parts of one."""
 TENTHS: Final = 10
 """A group that every tenth word is of has the value 1."""
 
 PLEASANTRY: Final = 0.8
 """Of small talk so much is manners, and says nothing of what else is asked."""
 
+_COUNTED: Final = (("commas", ",，、،"), ("semicolons", ";；"), ("parentheses", "(（"))
 _SYMBOL: Final = re.compile(r"[∀∃∑∏∫√≤≥≠≈∈∉⊂⊆∪∩→⇒⇔∞∂∇±×λΣμσε²³ℝℕℤπ]")
 _ACRONYM: Final = re.compile(r"[A-Z][A-Z0-9]++")
 _QUESTION_ENDS: Final = ("?", "？", "؟", "吗", "か", "か。", "呢", "까")
@@ -76,9 +81,14 @@ _string: msgspec.json.Decoder[str] = msgspec.json.Decoder(str)
 
 
 @cache
-def _cjk() -> re.Pattern[str]:
-    """Han characters and kana. Compiled when it is asked for: that takes two milliseconds."""
-    return re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+def _not_cjk() -> re.Pattern[str]:
+    """Neither Han characters nor kana. Compiled when it is asked for: it takes two milliseconds."""
+    return re.compile(r"[^\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]++")
+
+
+def _cjk(text: str) -> int:
+    """How many Han characters and kana there are."""
+    return 0 if text.isascii() else len(_not_cjk().sub("", text))
 
 
 def log(count: float) -> float:
@@ -94,13 +104,17 @@ def measure(prompt: Prompt, members: Mapping[str, Raw], lexicon: Lexicon) -> dic
     else:
         size = log(prompt.characters / LETTERS_OF_A_WORD)
         found |= _sizes(size, known=True) | {"bulk": _bulk(size)}
-    return {name: near for name, value in found.items() if value and (near := round(value, 4))}
+    return {  # `round` takes three times as long
+        name: near
+        for name, value in found.items()
+        if value and (near := int(value * EXACT + 0.5) / EXACT)
+    }
 
 
 def _said(prompt: Prompt, lexicon: Lexicon) -> dict[str, float]:
     demand = split(prompt.last_user)
-    asked, given = _parted(demand, lexicon)
-    text, count = asked.raw, lexicon.count(asked)
+    asked, given, count = _parted(demand, lexicon)
+    text = asked.raw
     scale = prompt.characters / max(1, len(prompt.last_user))
     words = _words(asked)
     material = (_size(given) + len(demand.code) / LETTERS_OF_A_WORD) * scale
@@ -108,47 +122,43 @@ def _said(prompt: Prompt, lexicon: Lexicon) -> dict[str, float]:
     brought = log(material)
     distinct = len(asked.distinct)
     found = _sizes(length, known=_is_known(asked, count, distinct))
-    shares = {
-        group: TENTHS * hits / (FEW + distinct)
-        for group, hits in count.items()
-        if group != FAMILIAR
-    }
-    if "smalltalk" in shares:
-        shares["smalltalk"] = max(0.0, shares["smalltalk"] - PLEASANTRY)
-    found |= shares
-    earlier = Text("\n".join(prompt.recent)) if prompt.recent else None
-    if earlier is not None:
-        before = lexicon.count(earlier)
+    share = TENTHS / (FEW + distinct)
+    for group, hits in count.items():
+        found[group] = hits * share
+    found.pop(FAMILIAR, None)
+    if "smalltalk" in found:
+        found["smalltalk"] = max(0.0, found["smalltalk"] - PLEASANTRY)
+    if prompt.recent:
+        before = lexicon.count(Text("\n".join(prompt.recent)))
         depth = log(sum(before.get(group, 0) for group in DEEP))
         found["earlier_depth"] = depth
         for name in ("brief", "very_brief"):  # what goes on is as hard as what went before
             found[name] /= 2 + depth
-    asks = text.rstrip().endswith(_QUESTION_ENDS)
-    found["question"] = float(asks)
-    found["yes_or_no"] = float(asks and bool(asked.words) and asked.words[0] in _POLAR)
+    if text.rstrip().endswith(_QUESTION_ENDS):
+        found["question"] = 1.0
+        found["yes_or_no"] = float(bool(asked.words) and asked.words[0] in _POLAR)
     found["long_words"] = _long_words(asked)
     found["bulk"] = _bulk(log(words * scale + material))
     if length and brought:
         found["mostly_pasted"] = max(0.0, min(brought, LONGEST) - length)
-    count_of = text.count
-    counted = {
-        "code": len(demand.code) / 8,
-        "code_blocks": demand.fences,
-        "quotations": demand.quotes,
-        "list_items": demand.items,
-        "commas": count_of(",") + count_of("，") + count_of("、") + count_of("،"),
-        "semicolons": count_of(";") + count_of("；"),
-        "parentheses": count_of("(") + count_of("（"),
-        "exclamations": min(1, count_of("!") + count_of("！")),
-        "numbers": sum(map(str.isdecimal, asked.distinct)),
-        "symbols": _symbols(text),
-        "acronyms": _acronyms(text),
-        "turns": max(0, prompt.turns - 1),
-        "tool_calls": prompt.tool_calls + prompt.tool_results,
-    }
-    for name, value in counted.items():
-        if value:
+    for name, marks in _COUNTED:
+        if value := sum(map(text.count, marks)):
             found[name] = log2(1 + value)
+    counted: tuple[tuple[str, float], ...] = (
+        ("code", len(demand.code) / 8),
+        ("code_blocks", demand.fences),
+        ("quotations", demand.quotes),
+        ("list_items", demand.items),
+        ("exclamations", "!" in text or "！" in text),
+        ("numbers", sum(map(str.isdecimal, asked.distinct))),
+        ("symbols", _symbols(text)),
+        ("acronyms", _acronyms(text)),
+        ("turns", max(0, prompt.turns - 1)),
+        ("tool_calls", prompt.tool_calls + prompt.tool_results),
+    )
+    for name, amount in counted:
+        if amount:
+            found[name] = log2(1 + amount)
     return found
 
 
@@ -168,41 +178,42 @@ def _bulk(size: float) -> float:
     return max(0.0, min(MOST_BULK, size - BULK))
 
 
-def _parted(demand: Demand, lexicon: Lexicon) -> tuple[Text, str]:
-    """What is asked and what is given.
+def _parted(demand: Demand, lexicon: Lexicon) -> tuple[Text, str, Mapping[str, int]]:
+    """What is asked, what is given, and the words of what is asked.
 
-    "Fix the typos: …" gives all that comes after its colon. Where the first words ask for nothing
-    (a greeting, who one is), what seemed to be pasted is the demand.
+    "Fix the typos: …" gives all that comes after its colon. Where the paragraphs around ask for
+    nothing (a greeting and a farewell, who one is), what seemed to be pasted is the demand.
     """
     asked, given = demand.asked, demand.given
-    colon = max(asked.find(":", 0, 90), asked.find("：", 0, 90))
+    colon = max(asked.find(":", 0, MAX_LEAD), asked.find("：", 0, MAX_LEAD))
     if 0 < colon < len(asked) - 8:
-        lead = lexicon.count(Text(asked[:colon]))
-        if any(map(lead.get, ("chore", "transform"))) and not any(map(lead.get, DEEP)):
-            return Text(asked[:colon]), f"{given}\n{asked[colon + 1 :]}"
+        lead = Text(asked[:colon])
+        count = lexicon.count(lead)
+        if not count.keys().isdisjoint(ANNOUNCING) and count.keys().isdisjoint(DEEP):
+            return lead, f"{given}\n{asked[colon + 1 :]}", count
     text = Text(asked)
-    if len(given) > MUCH_GIVEN and len(given) > 3 * len(asked) and not _asks(text, lexicon):
-        return Text(f"{asked}\n{given}"), ""
-    return text, given
+    count = lexicon.count(text)
+    if given and not _asks(text, count):
+        text, given = Text(f"{asked}\n{given}"), ""
+        count = lexicon.count(text)
+    return text, given, count
 
 
-def _asks(text: Text, lexicon: Lexicon) -> bool:
-    if any(mark in text.raw for mark in "?？؟:："):
+def _asks(text: Text, count: Mapping[str, int]) -> bool:
+    if not count.keys().isdisjoint(DEMANDING):
         return True
-    return any(map(lexicon.count(text).get, DEMANDING))
+    return "smalltalk" not in count and any(mark in text.raw for mark in "?？؟:：")
 
 
 def _words(text: Text) -> float:
     if not text.unspaced:
         return len(text.words)
-    return len(text.words) + len(_cjk().findall(text.lower)) / CJK_OF_A_WORD
+    return len(text.words) + _cjk(text.lower) / CJK_OF_A_WORD
 
 
 def _size(text: str) -> float:
     """About how many words, without looking for them."""
-    if text.isascii():
-        return len(text) / LETTERS_OF_A_WORD
-    cjk = len(_cjk().findall(text))
+    cjk = _cjk(text)
     return (len(text) - cjk) / LETTERS_OF_A_WORD + cjk / CJK_OF_A_WORD
 
 
@@ -210,7 +221,7 @@ def _is_known(asked: Text, count: Mapping[str, int], distinct: int) -> bool:
     """Whether the text is in a language that we have words of, as far as we can tell."""
     if not any(map(str.isalpha, asked.lower)):
         return any(map(str.isdigit, asked.lower))
-    if asked.unspaced and _cjk().search(asked.lower):
+    if asked.unspaced and _cjk(asked.lower):
         return True
     return sum(count.values()) >= KNOWN_SHARE * distinct
 

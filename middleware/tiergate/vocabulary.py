@@ -33,7 +33,9 @@ su sus mis muy ser hay tiene fue al entre cuando donde mas isso seu sua nos dos 
 pelo pela più questo questa suo nel nella ho ha alla dal degli anche maar als meer deze dit mijn
 jouw naar bij heeft hebben wordt aan er nog ook te ale jeśli bardziej ten ta moje mój być mam są
 przez przed но если ещё этот эта мой моя быть есть от до о при бы же ли мне его её их так ama eğer
-şu var yok olan olarak kadar daha gibi
+şu var yok olan olarak kadar daha gibi ok okay yes yep yeah sure nope ja nein oui sí sim sì nee
+tak да нет evet hayır 아니요 좋아 계속 はい いいえ 好的 继续 نعم हाँ go continue proceed ahead
+weiter continuez sigue continua prosegui ga_door dalej дальше продолжай devam 続けて
 """
 
 

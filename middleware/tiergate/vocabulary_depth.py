@@ -110,7 +110,12 @@ why how_come explain_why what_happens reason reasons cause causes really actuall
 warum wieso weshalb woran tatsächlich wirklich trotzdem pourquoi comment_se_fait réellement
 vraiment por_qué porqué realmente por_que porque_é perché davvero waarom eigenlijk dlaczego
 naprawdę почему зачем действительно neden niçin gerçekten 为什么 为何 真的 なぜ どうして 本当に 왜
-정말 لماذا هل क्यों
+정말 لماذا هل क्यों bug bugs buggy debug* crash* wrong broken fails failing doesn't_work
+not_working der_fehler den_fehler fehlersuche absturz stürzt abstürz* funktioniert_nicht plante
+plantage l'erreur une_erreur ne_marche_pas ne_fonctionne_pas el_error un_error falla fallo
+no_funciona erro falha não_funciona l'errore un_errore non_funziona de_fout crasht werkt_niet błąd
+błędu nie_działa баг ошибку ошибка падает не_работает hatayı hata çalışmıyor 报错 崩溃 出错 バグ
+クラッシュ 動かない 버그 오류 안_돼 خطأ बग
 """
 
 CONSTRAINT: Final = """

@@ -8,7 +8,7 @@ Data only; the form of an entry is told in `vocabulary`, the words of depth are 
 from typing import Final
 
 SMALLTALK: Final = """
-ok okay yes yep lol hi hey hello hiya yo sup howdy hallo moin servus hoi hola buenas salut bonjour
+lol hi hey hello hiya yo sup howdy hallo moin servus hoi hola buenas salut bonjour
 bonsoir coucou ciao salve buongiorno buonasera oi olá ola opa hej cześć czesc siema dzień_dobry
 привет здравствуй* здорово merhaba selam hei hejsan ahoj szia γεια cheers thanks thx thank ty tysm
 danke dankeschön gracias merci grazie obrigad* valeu dank bedankt dzięki dzięk* dziękuj* спасибо
@@ -17,12 +17,12 @@ guten_morgen guten_tag guten_abend gute_nacht buenos_días buenas_noches buenas_
 boa_noite boa_tarde bonne_nuit bonne_journée buonanotte goedemorgen goedenacht доброе_утро
 добрый_день спокойной_ночи how_are_you how's_it_going hows_it_going what's_up whats_up wie_geht
 cómo_estás como_estas tudo_bem ça_va come_stai как_дела nasılsın witz chiste blague piada
-barzelletta шутк* bye goodbye tschüss adiós tchau sleep_well happy_birthday nope sim evet 你好 您好
+barzelletta шутк* bye goodbye tschüss adiós tchau sleep_well happy_birthday 你好 您好
 嗨 谢谢 早上好 晚安 早安 再见 哈哈 在吗 笑话 こんにちは こんばんは おはよう ありがとう おやすみ
 やあ どうも 안녕 고마워 감사합니다 수고 잘_자 مرحبا السلام شكرا صباح_الخير नमस्ते धन्यवाद สวัสดี
 ขอบคุณ see_you take_care nice_to_meet have_a_nice have_a_good good_to_see hope_you you_too
 no_problem no_worries congrats congratulations lmao rofl hru wyd gm gn hallöchen tach moinsen
-grüezi grüß_dich alles_klar bis_morgen schönes_wochenende mach's_gut à_bientôt à_demain de_rien
+grüezi grüß_dich bis_morgen schönes_wochenende mach's_gut à_bientôt à_demain de_rien
 hasta_luego hasta_mañana qué_tal que_tal de_nada até_logo até_amanhã tudo_bom a_presto tot_ziens
 tot_morgen do_widzenia до_свидания до_завтра пожалуйста görüşürüz günaydın iyi_geceler tack goddag
 kiitos terima_kasih 你好吗 拜拜 辛苦了 おっす ただいま お疲れ さようなら バイバイ 안녕하세요 반가워
@@ -32,7 +32,7 @@ kiitos terima_kasih 你好吗 拜拜 辛苦了 おっす ただいま お疲れ 
 CHORE: Final = """
 typo typos spelling spellcheck capitali* uppercase lowercase title_case sentence_case sort
 alphabetical* reorder rename bump turn_this turn_into shorten synonym* antonym* pull_out sentiment
-positive_or_negative yes_or_no which_language timer alarm remind reminder phone_number how_much_is
+positive_or_negative which_language timer alarm remind reminder phone_number how_much_is
 subject_line gitignore rephrase reword haiku emoji emojis slogan_for commit_message status book_me
 put_this put_in turn_on turn_off finish_the bullets capitalise who_proved new_event create_an_event
 order_number tippfehler rechtschreib* großschreib* sortier* umbenenn* entfern* kürzer umformulier*
@@ -44,8 +44,8 @@ sorteer alleen_de popraw posortuj przypomnij formuła исправь ошибк�
 大写 誤字 並べ替え 敬語にして に変えて に変更して リマインド 영어로 맞춤법 정렬 분류 알려줘 바꿔
 صحح grammatical proofread* punctuation conjugate past_tense present_tense opposite_of hashtag*
 caption decode encode base64 hyphenate anonymize redact alphabetically in_order dedupe
-remove_duplicates strip trim to_yaml pig_latin roman_numerals in_caps fix_the fix_this correct_this
-check_spelling what_language detect_the yes/no true_or_false tag_this hello_world reverse_a
+remove_duplicates strip trim to_yaml pig_latin roman_numerals in_caps
+check_spelling what_language detect_the tag_this hello_world reverse_a
 add_a_comment set_an_alarm play_music call_mum call_mom shopping_list celsius fahrenheit kilometers
 in_euros in_dollars round_to american_spelling british_spelling grammatik korrigier* verbesser*
 gegenteil einkaufsliste großbuchstaben kleinbuchstaben setze_in mach_daraus grammaire corriger
@@ -56,15 +56,15 @@ al_plurale corrigeer vervang hernoem zet_in boodschappenlijst herschrijf_in gram
 lista_zakupów zamień posprawdzaj граммати* проспрягай список_покупок переименуй dilbilgisi
 eş_anlamlı alışveriş_listesi büyük_harf 语法 同义词 反义词 购物清单 列出三个 合并同类 文法 直して
 類義語 反対語 買い物リスト 置き換え ひらがな カタカナ 문법 고쳐 바꾸 맞춤 أصلح اكتب_عنوان
-rename_the correct_the answer_with answer_only reply_with only_reply times_table in_letters
+rename_the times_table in_letters
 correggimi mettimi scrivi_in in_maiuscolo italiano_in riscrivi_con è_positivo in_tedesco
-in_francese come_si_scrive mets_la mets_le mets_en_ordre en_allemand en_espagnol réponds_par
-oui_ou_non donne_le donne-moi trie_par cambia_la responde_con sí_o_no dame_el dame_la en_alemán
-en_francés soma metade_de responda_com sim_ou_não me_dá em_alemão em_francês füge_hinzu streich*
-ändere antworte_mit ja_oder_nein gib_mir_nur auf_spanisch auf_französisch に直して を足して
-を消して ひらがなで カタカナで はいかいいえ 短縮 敬語に 書き換え 是或否 只回答 大小写 换算 缩短
-改短 润色一下 예_아니오 한국어로 바꿔줘 हिंदी_में अंग्रेज़ी_में अंग्रेजी_में जोड़ो हटाओ सुधारो बदलो
-ठीक_करो да_или_нет ответь_одним
+in_francese come_si_scrive mets_la mets_le mets_en_ordre en_allemand en_espagnol
+donne_le donne-moi trie_par cambia_la dame_el dame_la en_alemán
+en_francés soma metade_de me_dá em_alemão em_francês füge_hinzu streich*
+ändere gib_mir_nur auf_spanisch auf_französisch に直して を足して
+を消して ひらがなで カタカナで 短縮 敬語に 書き換え 大小写 换算 缩短
+改短 润色一下 한국어로 바꿔줘 हिंदी_में अंग्रेज़ी_में अंग्रेजी_में जोड़ो हटाओ सुधारो बदलो
+ठीक_करो
 """
 
 TRANSFORM: Final = """
@@ -84,7 +84,7 @@ LOOKUP: Final = """
 what_does what_do_you_call who_wrote who_is who_was who_painted who_invented when_is when_was
 where_is how_many how_much how_long how_old how_tall how_far how_do_i_say how_do_you_say how_do_u
 which_room which_port what_time who_proved is_it_raining what_date whose_number capital_of capital
-stand_for stands_for mean define perimeter radius biggest tallest longest what's_the was_ist
+stand_for stands_for mean define perimeter radius biggest tallest longest was_ist
 was_heißt was_bedeutet wer_war wie_viel wie_lange wo_ist hauptstadt wie_heißt welcher_wochentag
 wann_ist größte c'est_quoi qu'est-ce_que que_veut_dire combien quel_est qui_a capitale signifie
 quand_est qué_es cuál_es cuánto cuántos cuántas dónde_está como_quito cómo_se_dice capital_de
@@ -137,7 +137,11 @@ kort gewoon snel één_zin 1_woord een_woord krótko szybko jednym_zdaniem jedno
 in_a_few quick_question in_due_parole due_righe in_breve una_riga in_deux_mots en_bref deux_lignes
 en_una_sola en_dos_líneas em_duas_linhas resumidamente in_einem_wort in_zwei_sätzen kurz_und_knapp
 een_zin een_regel jedna_linijka в_двух_словах одной_строкой iki_cümle tek_satır 一行 一行で 两句话
-一个字 几个字 ひとこと 二文で 手短に 한_줄 한마디 एक_वाक्य एक_शब्द
+一个字 几个字 ひとこと 二文で 手短に 한_줄 한마디 एक_वाक्य एक_शब्द yes_or_no true_or_false
+answer_with answer_only reply_with only_reply réponds_par oui_ou_non responde_con sí_o_no
+responda_com sim_ou_não antworte_mit ja_oder_nein はいかいいえ 是或否 只回答 예_아니오 да_или_нет
+ответь_одним sì_o_no tak_lub_nie ja_of_nee evet_mi_hayır_mı 是还是否 antworte_nur
+réponds_seulement responde_solo rispondi_con antwoord_met odpowiedz
 """
 
 COMPOSE: Final = """

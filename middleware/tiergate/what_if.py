@@ -82,8 +82,8 @@ class WhatIf:
         """Lead it to somebody; raises what a client would be refused with."""
         asked, highest = self._asked(row), row.caller_max_tier
         policy = self._policy(row)
-        own = placed(asked, self._snapshot, policy, highest)
-        profile, is_same = self._profile(row, own), asked.tier == row.requested_tier
+        profile, is_same = self._profile(row, asked), asked.tier == row.requested_tier
+        own = placed(asked, self._snapshot, policy, profile, highest)
         led = [
             (
                 decision,

@@ -37,7 +37,10 @@ def read_body(file: str | None, text: str | None, tier: str | None, model: str |
         messages = [{"role": "user", "content": text or "Hello"}]
         named = {"tier": tier, "model": model}
         body = {name: value for name, value in named.items() if value} | {"messages": messages}
-        return msgspec.json.encode(body)
+        try:
+            return msgspec.json.encode(body)
+        except UnicodeEncodeError:
+            raise ConfigError("the text and the model must be UTF-8") from None
     try:
         return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
@@ -50,7 +53,9 @@ def explained(config: Config, body: bytes, policy: str | None = None) -> Explana
     `policy` is named as a client would, in a header.
     """
     silent = replace(config, request_log=replace(config.request_log, url=""))  # it makes no file
-    pairs = [] if policy is None else [(b"x-arbstr-policy", policy.encode())]
+    pairs = (
+        [] if policy is None else [(b"x-arbstr-policy", policy.encode(errors="surrogateescape"))]
+    )
 
     async def ask() -> Explanation:
         async with Gateway(silent) as gateway:

@@ -130,7 +130,7 @@ function trial(said) {
   const told = said.result, where = { request_log: "the request log", memory: "memory" }[said.source];
   if (!told.requests) return [el("p", {}, `No request of this time is in ${where}.`)];
   const { low, high } = told.cost, codes = Object.keys({ ...told.refused_before, ...told.refused });
-  const spread = high - low > 1e-9 ? `95 % of all draws end between ${money(low)} and ${money(high)}` : "";
+  const spread = money(low) === money(high) ? "" : `95 % of all draws end between ${money(low)} and ${money(high)}`;
   return [
     el("h2", {}, `${plural(told.requests, "request")} of ${where}`),
     el("p", { class: "soft" }, `${clock(told.since, true)} to ${clock(told.until, true)}; ${whole.format(told.kept)} keep whoever served them, ${whole.format(told.drawn)} would be drawn anew`),

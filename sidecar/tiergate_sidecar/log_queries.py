@@ -161,7 +161,7 @@ class Reader:
                 self._connection = self._engine.connect()
             with self._connection.begin():
                 return list(self._connection.execute(statement).all())
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, ValueError) as error:  # or JSON that is none
             said = self._url.without_secrets(str(getattr(error, "orig", None) or error).strip())
             text = f"The request log cannot be read: {said}"
             raise HistoryUnavailable(text, retry_after=1) from None
@@ -191,7 +191,12 @@ def _newest_first(query: Query) -> list[ColumnElement[Any]]:
 
 
 def _row(row: Row[Any]) -> RequestRow:
-    return msgspec.convert(dict(zip(RequestRow.__struct_fields__, row, strict=True)), RequestRow)
+    values = dict(zip(RequestRow.__struct_fields__, row, strict=True))
+    try:
+        return msgspec.convert(values, RequestRow)
+    except msgspec.ValidationError as error:
+        text = f"The request log cannot be read: a row of another version has {error}."
+        raise HistoryUnavailable(text, retry_after=1) from None
 
 
 def _totals(row: Any) -> Totals:

@@ -41,7 +41,7 @@ def pages(url: LogUrl, since: int, until: int) -> Iterator[list[dict[str, Any]]]
                 last = found[-1]
     except ImportError as error:
         raise ConfigError(f"{url.name} cannot be read: {error}") from None
-    except SQLAlchemyError as error:
+    except (SQLAlchemyError, ValueError) as error:  # or JSON that is none
         said = url.without_secrets(str(getattr(error, "orig", None) or error))
         raise ConfigError(f"{url.name} cannot be read: {' '.join(said.split())}") from None
 

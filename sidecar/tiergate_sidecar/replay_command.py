@@ -25,7 +25,7 @@ from tiergate_sidecar.replaying import FARTHEST, LogRows
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d{1,6})([mhd])")
 _MOST_SHOWN: Final = 40  # models; all of them are in the JSON
-_LOADS: Final = (*("provider", "model", "requests", "after", "tokens", "after", "cost $", "after"),)
+_LOADS: Final = ("provider", "model", "requests", "after", "tokens", "after", "cost $", "after")
 
 
 @click.command()

@@ -24,8 +24,6 @@ which may be minutes after it came."""
 LONGEST_LINE: Final = 1_048_576
 """Bytes; a row is 1 kB."""
 
-_SCHEMES: Final = ("sqlite:", "postgresql:", "postgres:", "postgresql+psycopg:", "stdout:")
-
 
 class LogRows:
     """The rows that arrived from `since` to `until` (Unix time in microseconds, both included).
@@ -52,7 +50,7 @@ class LogRows:
         self._stdin = stdin
 
     def __iter__(self) -> Iterator[RequestRow]:
-        if not self._log.startswith(_SCHEMES):
+        if "://" not in self._log and not self._log.startswith(("sqlite:", "stdout:")):
             yield from self._lines()
             return
         url = read_log_url(self._log)

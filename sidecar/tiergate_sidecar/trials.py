@@ -4,10 +4,11 @@ Nothing of it is applied, nobody is asked, and neither files nor the environment
 What a trial tells is the library's `WhatIf`; where requests are kept is `history`'s.
 """
 
+import re
 import threading
 import tomllib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -25,6 +26,12 @@ MOST_BYTES: Final = 262_144
 """Of a posted trial: a configuration of a thousand candidates has 150 kB."""
 
 TRIAL_SECONDS: Final = 30.0
+
+_DEEP: Final = re.compile(
+    r"""(?:\.[ \t]*+(?:[\w-]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')[ \t]*+){64}"""
+)
+"""A key of more parts than any setting's: `tomllib` keeps every beginning of one, so that 240 kB of
+dots would be 12 GB (measured)."""
 
 _ROWS_AT_ONCE: Final = 10
 _PAUSE_SECONDS: Final = 0.0005
@@ -65,7 +72,7 @@ class Trials:
         stopped = threading.Event()
 
         def take(older_left_out: bool, rows: Iterator[RequestRow]) -> Trial:
-            trial = WhatIf(trial_config(tomllib.loads(config), alone=True))
+            trial = WhatIf(trial_config(_tables(config), alone=True))
             for place, row in enumerate(rows):
                 if place % _ROWS_AT_ONCE == 0 and stopped.wait(_PAUSE_SECONDS):
                     break  # nobody waits for what would come
@@ -84,10 +91,17 @@ class Trials:
         except Undone as error:
             text = f"No trial now: {error}. One runs at a time, for {TRIAL_SECONDS:.0f} s at most."
             raise TrialUnavailable(text, retry_after=1) from None
-        except (ValueError, RecursionError) as error:  # of TOML
-            raise ReloadRefused(f"config: {error}", param="config") from None
         except (ConfigError, SourceError) as error:
             raise ReloadRefused(str(error), param="config") from None
+
+
+def _tables(text: str) -> dict[str, Any]:
+    if _DEEP.search(text):
+        raise ConfigError("config: a key has too many parts")
+    try:
+        return tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"config: {error}") from None
 
 
 def _read(body: bytes, now_us: int) -> tuple[str, Query]:

@@ -243,7 +243,7 @@ async def test_an_escalation_and_a_policy_are_part_of_why():
     async with shown([one]) as (url, _), inspected(f"{url}/?id=r") as page:
         escalated = page.locator("#escalated")
         await expect(escalated).to_have_text(
-            "With nobody of simple left, it escalated to moderate."
+            "Nobody of simple could serve it: it went to moderate."
         )
         assert "policy own, which binds" in await page.inner_text("#detail")
 
@@ -398,7 +398,13 @@ async def test_what_is_being_read_stays_where_it_is_and_a_pause_holds_it():
 
 
 async def box_top(page, id):
-    return (await page.locator(f"[data-id={id}]").bounding_box())["y"]
+    # In one look: the page may draw its rows anew between finding one and measuring it.
+    found = await page.wait_for_function(
+        "id => { const row = document.querySelector(`[data-id=${id}]`);"
+        " return row && {top: row.getBoundingClientRect().top} }",
+        arg=id,
+    )
+    return (await found.json_value())["top"]
 
 
 SCROLL = """async () => {
