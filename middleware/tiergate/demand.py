@@ -19,10 +19,11 @@ _QUOTED: Final = (
     ("「", re.compile(r"「[^「」]*+」")),
     ("『", re.compile(r"『[^『』]*+』")),
     ("‘", re.compile(r"‘[^‘’\n]*+’")),
-    ("'", re.compile(r"'(?<=[\s(:,]')(?:[^'\n]|(?<=\w)'(?=\w))*+'(?!\w)")),
+    ("'", re.compile(r"'(?<=[\s(:,]')(?>(?:[^'\n]|(?<=\w)'(?=\w))*)'(?!\w)")),
 )
 """An opening mark and what it opens. Each stops where the next would begin, so that a text of
-nothing but opening marks is read once."""
+nothing but opening marks is read once. Up to Python 3.11.3 a possessive group finds nothing; an
+atomic one does."""
 _INLINE: Final = re.compile(r"`[^`\n]*+`")
 _ITEM: Final = re.compile(r"(?:[-*•]|\(?\d{1,2}[.)]|\(?[a-z]\)|[①-⑳])\s?")
 _FIRST_WORDS: Final = """

@@ -28,7 +28,7 @@ MOST_BYTES: Final = 262_144
 TRIAL_SECONDS: Final = 30.0
 
 _DEEP: Final = re.compile(
-    r"""(?:\.[ \t]*+(?:[\w-]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')[ \t]*+){64}"""
+    r"""(?:\.[ \t]*+(?:[\w-]++|"(?>(?:[^"\\\n]|\\.)*)"|'[^'\n]*+')[ \t]*+){64}"""
 )
 """A key of more parts than any setting's: `tomllib` keeps every beginning of one, so that 240 kB of
 dots would be 12 GB (measured)."""

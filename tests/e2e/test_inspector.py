@@ -388,7 +388,7 @@ async def test_what_is_being_read_stays_where_it_is_and_a_pause_holds_it():
             ring.finished(record(f"new-{number}", at=int(NOW * 1e6)))
         await expect(page.locator("#count")).to_have_text("320 requests")
         await page.wait_for_selector("[data-id=request-195]")
-        assert await box_top(page, "request-195") == pytest.approx(before, abs=1)
+        await stands_at(page, "request-195", before)
         await page.click("#pause")
         ring.finished(record("paused", at=int(NOW * 1e6)))
         await expect(page.locator("#pause")).to_have_text("Resume (1 new)")
@@ -397,14 +397,18 @@ async def test_what_is_being_read_stays_where_it_is_and_a_pause_holds_it():
         await expect(page.locator("#count")).to_have_text("321 requests")
 
 
+TOP = """id => { const row = document.querySelector(`[data-id=${id}]`);
+  return row && {top: row.getBoundingClientRect().top} }"""
+
+
 async def box_top(page, id):
     # In one look: the page may draw its rows anew between finding one and measuring it.
-    found = await page.wait_for_function(
-        "id => { const row = document.querySelector(`[data-id=${id}]`);"
-        " return row && {top: row.getBoundingClientRect().top} }",
-        arg=id,
-    )
-    return (await found.json_value())["top"]
+    return (await (await page.wait_for_function(TOP, arg=id)).json_value())["top"]
+
+
+async def stands_at(page, id, top):
+    near = f"([id, top]) => {{ const at = ({TOP})(id); return at && Math.abs(at.top - top) <= 1 }}"
+    await page.wait_for_function(near, arg=[id, top])
 
 
 SCROLL = """async () => {
