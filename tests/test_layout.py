@@ -51,15 +51,24 @@ LAYERS = [
 
 SIDECAR_LAYERS = [
     {"rawhttp", "mock_faults", "settings", "errors", "samples", "life"}
-    | {"allowed_paths", "vigil", "http_protocol", "memory", "in_thread", "log_rows"}
+    | {"allowed_paths", "vigil", "http_protocol", "memory", "in_thread", "paging", "text_table"}
     | {"labels", "pod_grammar", "pod_patch", "other_sidecars", "app_breakage", "injection_result"}
     | {"yaml_places", "yaml_writing", "patching"}
     | {"webhook_body", "webhook_metrics", "certificates"},
     {"queries", "mock_answers", "logs", "login", "reading", "recent", "effective", "otel"}
-    | {"tokens", "listener", "health_command", "proxy_headers", "replaying"}
+    | {"tokens", "listener", "health_command", "proxy_headers", "log_rows"}
     | {"injector", "pod_reading", "yaml_edits"}
     | {"review", "make_certs", "kube"},
-    {"mock_scripts", "ring_history", "log_queries", "prometheus", "inspector", "sealing", "gate"}
+    {
+        "replaying",
+        "mock_scripts",
+        "ring_history",
+        "log_queries",
+        "prometheus",
+        "inspector",
+        "sealing",
+        "gate",
+    }
     | {"destinations"}
     | {"injection_status", "selection", "app_env", "overrides", "sidecar_container", "manifests"},
     {"mock", "guard", "sql_history", "live", "explaining", "probes", "upstreams"}

@@ -56,9 +56,8 @@ class Prompt(Struct, frozen=True):
 
     `last_user` is the last turn with words of the user's own, at most `MAX_TEXT` characters;
     `recent` the turns before, the newest first, at most `EARLIER_TURNS` and as many of few words.
-    `characters` is the length of the last turn before it was cut; `said_bytes` how much all other
-    messages but system prompts are as JSON. `kinds` are the types of content parts anywhere. `read`
-    is false where the messages were too large to be read.
+    `characters` is the length of the last turn before it was cut. `kinds` are the types of content
+    parts anywhere. `read` is false where the messages were too large to be read.
     """
 
     last_user: str = ""
@@ -67,7 +66,6 @@ class Prompt(Struct, frozen=True):
     turns: int = 0
     tool_calls: int = 0
     tool_results: int = 0
-    said_bytes: int = 0
     kinds: frozenset[str] = frozenset()
     read: bool = True
 
@@ -104,7 +102,7 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
     last: tuple[str, int] | None = None
     recent: list[str] = []
     room = {True: EARLIER_TURNS, False: EARLIER_TURNS}
-    turns = calls = results = others = 0
+    turns = calls = results = 0
     for message in reversed(_each(_messages, _message, raw)[-MAX_MESSAGES:]):
         if memoryview(message.tool_calls)[:1].tobytes() == b"[":
             calls += len(_each(_raws, None, message.tool_calls))
@@ -118,15 +116,11 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
             elif own and room[is_short]:
                 room[is_short] -= 1
                 recent.append(_cut(own, MAX_EARLIER))
-            else:
-                others += memoryview(message.content).nbytes
             continue
         if memoryview(message.content)[:1].tobytes() == b"[":
             _text(message.content, kinds)
         if message.role in ("tool", "function"):
             results += 1
-        if message.role not in ("system", "developer"):
-            others += memoryview(message.content).nbytes
     said, length = last or ("", 0)
     return Prompt(
         last_user=said,
@@ -135,7 +129,6 @@ def read_prompt(members: Mapping[str, Raw], *, most_bytes: int) -> Prompt:
         turns=turns,
         tool_calls=calls,
         tool_results=results,
-        said_bytes=others,
         kinds=frozenset(kinds),
     )
 

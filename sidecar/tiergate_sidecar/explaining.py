@@ -6,7 +6,7 @@ so that everybody is available.
 
 import asyncio
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -24,6 +24,7 @@ from tiergate import (
     Prospect,
     Verdict,
 )
+from tiergate_sidecar.text_table import text_table
 
 _COLUMNS = ("provider", "model", "tier", "weight", "share", "state", "back-off", "cost $")
 _SIGNALS = ("signal", "value", "weight", "adds")
@@ -96,7 +97,7 @@ def told(explanation: Explanation) -> Iterator[str]:
         yield from _signals(said.verdict)
     yield ""
     rows = [_row(each) for each in said.candidates]
-    yield from _aligned([_COLUMNS, *rows], left=(0, 1, 2, 5))
+    yield from text_table([_COLUMNS, *rows], words=(0, 1, 2, 5))
     for each in said.candidates:
         if each.left_out is not None:
             yield f"left out: {each.provider}/{each.model}: {each.left_out}"
@@ -119,18 +120,7 @@ def _signals(verdict: Verdict) -> Iterator[str]:
         (each.name, f"{each.value:.3f}", f"{each.weight:.3f}", f"{add:+.3f}")
         for each, add in zip(verdict.signals, adds, strict=True)
     ]
-    yield from _aligned([_SIGNALS, *rows, ("sum", "", "", f"{sum(adds):+.3f}")], left=(0,))
-
-
-def _aligned(rows: Sequence[Sequence[str]], *, left: Collection[int]) -> Iterator[str]:
-    """As a table: the columns of these places from the left, the others are numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column in left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+    yield from text_table([_SIGNALS, *rows, ("sum", "", "", f"{sum(adds):+.3f}")], words=(0,))
 
 
 def _effort(plan: Effort) -> str:

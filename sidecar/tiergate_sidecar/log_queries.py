@@ -12,17 +12,16 @@ from sqlalchemy import (
     Connection,
     Row,
     Select,
-    and_,
     case,
     event,
     func,
-    or_,
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
 from tiergate import LogUrl, RequestRow, log_engine, log_table
 from tiergate_sidecar.errors import HistoryUnavailable
+from tiergate_sidecar.paging import paged
 from tiergate_sidecar.queries import (
     UNKNOWN,
     Costs,
@@ -134,22 +133,13 @@ class Reader:
         found = _conditions(query)
         before = select(_c.at, _c.id).where(*found).order_by(_c.at.desc(), _c.id.desc())
         older = self._rows(before.offset(most).limit(1))
-        return bool(older), self._onwards(found, older[0] if older else None)
-
-    def _onwards(
-        self, found: list[ColumnElement[bool]], last: Row[Any] | None
-    ) -> Iterator[RequestRow]:
-        statement = select(log_table).where(*found).order_by(_c.at, _c.id).limit(_AT_ONCE)
-        while True:
-            page = statement
-            if last is not None:
-                same = and_(_c.at == last.at, _c.id > last.id)
-                page = statement.where(_c.at >= last.at, or_(_c.at > last.at, same))
-            rows = self._rows(page)
-            yield from map(_row, rows)
-            if len(rows) < _AT_ONCE:
-                return
-            last = rows[-1]
+        pages = paged(
+            self._rows,
+            select(log_table).where(*found),
+            _AT_ONCE,
+            last=older[0] if older else None,
+        )
+        return bool(older), (_row(row) for page in pages for row in page)
 
     def knows(self, kind: Named, name: str) -> bool:
         there = func.lower(_NAMED[kind]) == name.lower()

@@ -2,13 +2,14 @@
 reads. Imports SQLAlchemy: only `replaying` imports this, and only for a database.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, inspect, or_, select
+from sqlalchemy import Connection, Row, Select, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from tiergate import ConfigError, LogUrl, RequestRow, log_engine, log_table
+from tiergate_sidecar.paging import paged
 
 _c: Final = log_table.c
 
@@ -26,19 +27,15 @@ def pages(url: LogUrl, since: int, until: int) -> Iterator[list[dict[str, Any]]]
     """
     try:
         with log_engine(url, read_only=True).connect() as connection:
-            last: Row[Any] | None = None
             names = _names(connection, url)
-            while True:
-                after = _c.at >= since
-                if last is not None:
-                    after = and_(_c.at >= last.at, or_(_c.at > last.at, _c.id > last.id))
-                page = select(*(_c[name] for name in names)).where(after, _c.at <= until)
+
+            def run(page: Select[Any]) -> Sequence[Row[Any]]:
                 with connection.begin():
-                    found = connection.execute(page.order_by(_c.at, _c.id).limit(PAGE)).all()
+                    return connection.execute(page).all()
+
+            asked = select(*(_c[name] for name in names)).where(_c.at >= since, _c.at <= until)
+            for found in paged(run, asked, PAGE):
                 yield [dict(zip(names, row, strict=True)) for row in found]
-                if len(found) < PAGE:
-                    return
-                last = found[-1]
     except ImportError as error:
         raise ConfigError(f"{url.name} cannot be read: {error}") from None
     except (SQLAlchemyError, ValueError) as error:  # or JSON that is none

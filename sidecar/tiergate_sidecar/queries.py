@@ -40,7 +40,7 @@ _RANGES: Final = {
     "last_30d": 30 * 24 * _HOUR,
 }
 _MOST_PER_PAGE: Final = 100
-_FARTHEST: Final = 2**62  # of either side of 1970, in microseconds: what every store can compare
+FARTHEST: Final = 2**62  # of either side of 1970, in microseconds: what every store can compare
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -214,7 +214,7 @@ def _time(given: Mapping[str, str], name: str, default: int) -> int:
     if not said:
         return default
     try:
-        return max(-_FARTHEST, min(int(said), _FARTHEST))
+        return max(-FARTHEST, min(int(said), FARTHEST))
     except ValueError:
         pass
     try:  # a + that was not encoded arrives as a space

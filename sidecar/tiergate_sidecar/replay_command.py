@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,9 @@ from tiergate import (
     WhatIfResult,
     trial_config,
 )
-from tiergate_sidecar.replaying import FARTHEST, LogRows
+from tiergate_sidecar.queries import FARTHEST
+from tiergate_sidecar.replaying import LogRows
+from tiergate_sidecar.text_table import text_table
 
 _SECONDS: Final = {"m": 60, "h": 3600, "d": 86_400}
 _SPAN: Final = re.compile(r"(\d{1,6})([mhd])")
@@ -118,10 +120,12 @@ def told(result: WhatIfResult) -> Iterator[str]:
         for name in names
     ]
     after = ("all", *(str(result.tiers_after[name]) for name in names), str(result.requests))
-    yield from _table([("", *(f"{name} after" for name in names), "all"), *tiers, after], 1)
+    yield from text_table(
+        [("", *(f"{name} after" for name in names), "all"), *tiers, after], words=(0,)
+    )
     yield ""
     shown = [_load(each) for each in result.loads[:_MOST_SHOWN]]
-    yield from _table([_LOADS, *shown], 2)
+    yield from text_table([_LOADS, *shown], words=(0, 1))
     if len(result.loads) > _MOST_SHOWN:
         yield f"and {len(result.loads) - _MOST_SHOWN} more, which --json has"
     refused = sorted(result.refused_before.keys() | result.refused.keys())
@@ -131,7 +135,7 @@ def told(result: WhatIfResult) -> Iterator[str]:
             (code, str(result.refused_before.get(code, 0)), str(result.refused.get(code, 0)))
             for code in refused
         ]
-        yield from _table([("refused", "before", "after"), *rows], 1)
+        yield from text_table([("refused", "before", "after"), *rows], words=(0,))
     yield ""
     yield from (f"- {note}" for note in result.notes)
 
@@ -155,14 +159,3 @@ def _load(each: ModelLoad) -> tuple[str, ...]:
         f"{each.cost_before:.6f}",
         f"{each.cost_after:.6f}",
     )
-
-
-def _table(rows: Sequence[Sequence[str]], names: int) -> Iterator[str]:
-    """Columns of one width; the first `names` of them are words, the others numbers."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if column < names else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()

@@ -13,9 +13,7 @@ from typing import IO, Any, Final
 import msgspec
 
 from tiergate import ConfigError, LogUrl, RequestRow, read_log_url
-
-FARTHEST: Final = 2**62
-"""Of either side of 1970, in microseconds: what every store can compare."""
+from tiergate_sidecar.queries import FARTHEST
 
 REORDERED: Final = 10_000
 """Lines, about 2 kB each, that wait for an earlier one: a line is written when its request ends,
